@@ -1,0 +1,43 @@
+"""What a policy is: a batch of observations in, a batch of action chunks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from envs.types import ActionSpec, Observation
+from quantizers.layout import ModelLayout
+
+
+class Policy(Protocol):
+    """A policy maps B observations to B action chunks of H actions each."""
+
+    name: str
+    """Registry name, for messages."""
+    action_spec: ActionSpec
+    """The action convention that the chunk is given in."""
+    image_size: int
+    """Side in pixels of the square images that the policy wants."""
+    needs_privileged: bool
+    """True for scripted experts that read simulator truth."""
+
+    def reset(self, noise_key: Sequence[int]) -> None:
+        """Begin an episode; every random number until the next reset derives from `noise_key` alone."""
+
+    def act(self, observations: Sequence[Observation]) -> np.ndarray:
+        """float32[B, H, 7] in the units of `action_spec`, each within its limits."""
+
+
+@runtime_checkable
+class QuantizablePolicy(Protocol):
+    """A policy whose network a quantizer may rewrite."""
+
+    module: Any
+    """The `torch.nn.Module` that holds every weight."""
+    layout: ModelLayout
+    """What a quantizer must know of the module."""
+
+    def batch(self, observations: Sequence[Observation]) -> dict[str, Any]:
+        """The tensors that `layout.forward(module, batch)` takes, for calibration."""

@@ -1,0 +1,32 @@
+"""What a quantizer must know of an architecture, declared once by the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Role = Literal["vision", "projector", "language", "action_head", "lm_head"]
+"""The part of the network that a Linear belongs to; methods choose their scope by role."""
+
+
+@dataclass(frozen=True)
+class LinearSite:
+    """One `torch.nn.Linear` of the policy's module."""
+
+    name: str
+    """Dotted name inside the module."""
+    role: Role
+    """The part of the network it belongs to."""
+
+
+@dataclass(frozen=True)
+class ModelLayout:
+    """The Linears of a module with their roles, and how to run it on a calibration batch."""
+
+    linears: tuple[LinearSite, ...]
+    """Every Linear of the module, in forward order."""
+    forward: Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
+    """`(module, batch) -> float32[B, H, A]`, the actions, differentiable with respect to every layer output."""
