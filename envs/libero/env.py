@@ -1,0 +1,104 @@
+"""A LIBERO task as an `Environment`: lazy pictures, success in the contract, an episode that depends on its key alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from envs.libero import suite as suites
+from envs.libero.scene import LiberoScene
+from envs.pack import build as pack
+from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
+
+CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
+"""Name in an observation -> name in the scene."""
+
+ASSETS_ROOT = Path(".qvla-bench/assets")
+"""Where the built-in pack is built, below the working directory."""
+
+START_NOISE_RAD = 0.02
+"""Standard deviation of the arm's start pose in drawn placements; that of the official init states."""
+
+
+def assets_folder(assets: str) -> Path:
+    """The asset folder of a kind, built first if it is the built-in one."""
+    if assets == "builtin":
+        return pack.ensure(ASSETS_ROOT)
+    raise AssetsError(f"assets {assets!r} cannot be used yet, legal is: builtin")
+
+
+def assets_stamp(assets: str) -> dict[str, str]:
+    """What a record says of its assets: results on different stamps are never compared."""
+    assets_folder(assets)
+    return {"kind": assets, "digest": f"sha256:{pack.digest()}"}
+
+
+def tasks(suite: str) -> list[TaskSpec]:
+    """The tasks of a suite, without starting the simulator."""
+    return suites.tasks(suite)
+
+
+def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool = False) -> LiberoEnv:
+    """Compile one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations."""
+    return LiberoEnv(suites.tasks(suite)[index], image_size, assets_folder(assets), assets == "builtin", privileged)
+
+
+class LiberoEnv:
+    """One LIBERO task. Images are upright (robosuite's own are upside down)."""
+
+    action_spec = OSC_POSE
+
+    def __init__(self, task: TaskSpec, image_size: int, assets: Path, lean: bool, privileged: bool):
+        self.task = task
+        self.image_size = image_size
+        self.privileged = privileged
+        self.scene = LiberoScene(task, assets, lean)
+        self._renderers: dict[int, object] = {}
+
+    def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
+        """See `envs.types.Environment`."""
+        self.scene.place(init_state, seed, START_NOISE_RAD)
+        return self._observe() if observe else None
+
+    def step(self, action: np.ndarray, observe: bool = True) -> StepResult:
+        """See `envs.types.Environment`. Raises `ActionError` for NaN, Inf, a wrong shape or a value out of range."""
+        success = self.scene.advance(self.action_spec.check(action))
+        return StepResult(self._observe() if observe else None, self.scene.state(), success, False, success)
+
+    def _observe(self) -> Observation:
+        images = {name: self._draw(camera, self.image_size) for name, camera in CAMERAS.items() if self.image_size}
+        return Observation(images, self.scene.state(), self.task.instruction, self._truth() if self.privileged else None)
+
+    def _truth(self) -> dict[str, np.ndarray]:
+        pick, place = self.scene.problem.obj_of_interest[:2]
+        others = [name for name in self.scene.problem.objects_dict if name not in (pick, place)]
+        return {
+            "others": np.array([[*self.scene.pose(name)[:2], self.scene.top(name)] for name in others]),
+            "pick": self.scene.pose(pick), "place": self.scene.pose(place),
+            "pick_top": np.array([self.scene.top(pick)]), "grasped": np.array([self.scene.grasped(pick)]),
+        }
+
+    def render(self, camera: str, size: int) -> np.ndarray:
+        """See `envs.types.Environment`."""
+        return self._draw(CAMERAS.get(camera, camera), size)
+
+    def _draw(self, camera: str, size: int) -> np.ndarray:
+        import mujoco
+
+        if size not in self._renderers:
+            renderer = mujoco.Renderer(self.scene.model, size, size)
+            options = mujoco.MjvOption()
+            options.geomgroup[:] = 0
+            options.geomgroup[1] = 1
+            self._renderers[size] = (renderer, options)
+        renderer, options = self._renderers[size]
+        renderer.update_scene(self.scene.data, camera, options)
+        return renderer.render()
+
+    def close(self) -> None:
+        """See `envs.types.Environment`."""
+        for renderer, _ in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+        self.scene.close()

@@ -1,0 +1,93 @@
+"""What LIBERO, robosuite and MuJoCo demand of a process before they are imported; nothing is written under HOME.
+
+Everything global that a simulator wants is set here, in `prepare`, once: the renderer, LIBERO's configuration file (its
+import would otherwise ask on standard input), its asset folder, and where matplotlib and numba keep their caches.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from envs.types import AssetsError, PreflightError
+
+MUJOCO_VERSION = "3.2.3"
+"""From 3.3.3 on LIBERO's scenes look and behave differently (LIBERO issue 88, lerobot issue 4390)."""
+
+_PROBE = "import mujoco; c = mujoco.GLContext(8, 8); c.make_current(); c.free()"
+
+
+def package_folder() -> Path:
+    """Folder of the installed `libero.libero` package, found without importing it."""
+    spec = find_spec("libero")
+    if spec is None or not spec.submodule_search_locations:
+        raise PreflightError("LIBERO is not installed; run: pip install --no-deps hf-libero==0.1.4")
+    return Path(list(spec.submodule_search_locations)[0]) / "libero"
+
+
+@functools.cache
+def renderer() -> str:
+    """The OpenGL backend to use: MUJOCO_GL if it is set, else "egl", else "osmesa"; each is tried in a child process.
+
+    Raises `PreflightError` naming the Debian packages if none can draw.
+    """
+    wanted = os.environ.get("MUJOCO_GL")
+    reasons = []
+    for backend in (wanted,) if wanted else ("egl", "osmesa"):
+        child = subprocess.run(
+            [sys.executable, "-c", _PROBE], env=os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend},
+            capture_output=True, text=True,
+        )
+        if child.returncode == 0:
+            return backend
+        reasons.append(f"{backend}: {child.stderr.strip().splitlines()[-1] if child.stderr.strip() else 'crashed'}")
+    raise PreflightError(
+        "no off-screen renderer works (" + "; ".join(reasons) + "). On Debian or Ubuntu: "
+        "apt-get install libegl1 libgl1 libgles2 libegl-mesa0 (EGL) or libosmesa6 (OSMesa)"
+    )
+
+
+def check_mujoco(allow_other: bool = False) -> str:
+    """Return the installed MuJoCo version; raise `PreflightError` if it is not the one LIBERO's scenes need."""
+    import mujoco
+
+    if mujoco.__version__ != MUJOCO_VERSION and not allow_other:
+        raise PreflightError(
+            f"MuJoCo {mujoco.__version__} is installed, legal is {MUJOCO_VERSION}: later releases change LIBERO's scenes. "
+            f"Install mujoco=={MUJOCO_VERSION}, or allow the other version with --any-mujoco; the record will say so."
+        )
+    return mujoco.__version__
+
+
+@functools.cache
+def prepare(assets: Path) -> None:
+    """Set up this process for LIBERO with the asset folder `assets`; a second call must name the same folder."""
+    if prepare.cache_info().misses > 1:
+        raise AssetsError(f"this process already runs LIBERO on another asset folder than {assets}")
+    scratch = Path(tempfile.gettempdir()) / f"qvla-bench-{os.getuid()}"
+    config = scratch / "libero"
+    config.mkdir(parents=True, exist_ok=True)
+    root = package_folder()
+    folders = {
+        "benchmark_root": root, "bddl_files": root / "bddl_files", "init_states": root / "init_files",
+        "datasets": scratch / "datasets", "assets": assets,
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in folders.items())
+    partial = config / f"config.yaml.{os.getpid()}"
+    partial.write_text(text)
+    partial.replace(config / "config.yaml")
+    os.environ["LIBERO_CONFIG_PATH"] = str(config)
+    os.environ.setdefault("MPLCONFIGDIR", str(scratch / "matplotlib"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(scratch / "numba"))
+    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = renderer()
+    logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
+    import libero.libero
+
+    # LIBERO's models look nowhere else once this is set; the `assets` key of its own configuration is not read.
+    libero.libero._assets_path_cache = str(assets)

@@ -1,0 +1,178 @@
+"""One compiled LIBERO scene: LIBERO's own problem class, compiled once, restored for every episode.
+
+The stock environment rebuilds its scene at each reset and computes the dynamics three times per physics step. Here the
+model is compiled once; an episode restores what a rebuild would give, and the control step runs one dynamics pass per
+physics step (`mj_step1`, the controller, `mj_step2`). Both give the stock environment's states, bit for bit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from envs.libero import suite as suites
+from envs.libero.process import prepare
+from envs.pack.robot import use_lean_meshes
+from envs.types import InitStateError, TaskSpec
+
+_PLACEMENT_TRIES = 200
+"""Random placements that may fail before the scene is called impossible (LIBERO's own loop never ends)."""
+
+
+def _problem(task: TaskSpec, assets: Path, lean: bool):
+    """LIBERO's environment object for `task`, without cameras or a renderer."""
+    import robosuite
+    from libero.libero.envs.bddl_base_domain import TASK_MAPPING
+    import libero.libero.envs  # noqa: F401  (registers the problem classes)
+    from libero.libero.envs import bddl_utils
+
+    file = str(suites.bddl_file(task))
+    stock = TASK_MAPPING[bddl_utils.get_problem_info(file)["problem_name"]]
+
+    def initialize(self, xml_string=None):
+        xml = xml_string or self.model.get_xml()
+        super(problem, self)._initialize_sim(use_lean_meshes(xml, assets) if lean else xml)
+
+    # LIBERO compares the class's name with the problem's, so the subclass keeps it.
+    problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
+    return problem(
+        file, robots=["Panda"], controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
+        initialization_noise=None, use_camera_obs=False, has_offscreen_renderer=False, horizon=10**9,
+        camera_names=["agentview"], renderer="mujoco", renderer_config=None,
+    )
+
+
+class LiberoScene:
+    """The physics of one task: place, advance, ask whether the goal holds."""
+
+    def __init__(self, task: TaskSpec, assets: Path, lean: bool):
+        prepare(assets)
+        from robosuite.utils.errors import RandomizationError
+
+        self.task = task
+        self._failed_placement = RandomizationError
+        state = np.random.get_state()
+        try:
+            self.problem = self._first(lean, assets)
+        finally:
+            np.random.set_state(state)
+        self.problem.hard_reset = False
+        self.states = suites.init_states(task)
+        self._body_pos = self.model.body_pos.copy()
+        self._body_quat = self.model.body_quat.copy()
+
+    def _first(self, lean: bool, assets: Path):
+        for seed in range(_PLACEMENT_TRIES):
+            np.random.seed(seed)
+            try:
+                return _problem(self.task, assets, lean)
+            except self._failed_placement:
+                continue
+        raise InitStateError(f"{self.task.name}: no placement found in {_PLACEMENT_TRIES} tries")
+
+    @property
+    def model(self):
+        """The compiled `mujoco.MjModel`."""
+        return self.problem.sim.model._model
+
+    @property
+    def data(self):
+        """The `mujoco.MjData` that goes with it."""
+        return self.problem.sim.data._data
+
+    def place(self, init_state: int | None, seed: int, joint_noise: float = 0.0) -> None:
+        """Restore the scene as a rebuild would, then set official init state `init_state`, or the drawn placement.
+
+        `joint_noise` is the standard deviation (radians) of the arm's start pose; the official init states have 0.02.
+        Raises `InitStateError` for an index out of range.
+        """
+        if init_state is not None and not 0 <= init_state < len(self.states):
+            raise InitStateError(f"{self.task.name} has no init state {init_state}, legal are 0 .. {len(self.states) - 1}")
+        before = np.random.get_state()
+        try:
+            self._restore(seed)
+        finally:
+            np.random.set_state(before)
+        sim = self.problem.sim
+        if init_state is not None:
+            sim.set_state_from_flattened(self.states[init_state])
+        elif joint_noise:
+            sim.data.qpos[:7] += np.random.default_rng([seed, 1]).normal(0.0, joint_noise, 7)
+        sim.forward()
+        self.problem._check_success()
+        self.problem._post_process()
+
+    def _restore(self, seed: int) -> None:
+        # The samplers assume fixtures where the compiler put them, so their poses go back first.
+        self.model.body_pos[:] = self._body_pos
+        self.model.body_quat[:] = self._body_quat
+        for attempt in range(_PLACEMENT_TRIES):
+            np.random.seed((seed + 7919 * attempt) % 2**32)
+            try:
+                # robosuite keeps the gripper's last command over a soft reset, and the solver's warm start.
+                self.problem.robots[0].gripper.current_action = np.zeros(self.problem.robots[0].gripper.dof)
+                self.problem.reset()
+                return
+            except self._failed_placement:
+                continue
+        raise InitStateError(f"{self.task.name}: no placement found for seed {seed} in {_PLACEMENT_TRIES} tries")
+
+    def advance(self, action: np.ndarray) -> bool:
+        """Run one control step (50 ms) and return whether the goal holds.
+
+        The same as robosuite's `step`, which computes the forward dynamics twice more per physics step for nothing.
+        """
+        import mujoco
+
+        problem, model, data = self.problem, self.model, self.data
+        sim = problem.sim
+        problem.timestep += 1
+        sim.forward = _nothing
+        try:
+            for substep in range(int(problem.control_timestep / problem.model_timestep)):
+                mujoco.mj_step1(model, data)
+                problem._pre_action(action, substep == 0)
+                mujoco.mj_step2(model, data)
+        finally:
+            del sim.forward
+        problem.cur_time += problem.control_timestep
+        problem._post_action(action)
+        return bool(problem._check_success())
+
+    def state(self) -> np.ndarray:
+        """float32[8]: see `envs.types.STATE_DIM`."""
+        from robosuite.utils.transform_utils import convert_quat, quat2axisangle
+
+        robot, data = self.problem.robots[0], self.data
+        position = data.site_xpos[robot.eef_site_id]
+        quat = convert_quat(self.problem.sim.data.get_body_xquat(robot.robot_model.eef_name), to="xyzw")
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([position, quat2axisangle(quat), fingers]).astype(np.float32)
+
+    def pose(self, instance: str) -> np.ndarray:
+        """float64[7]: position (m) and quaternion (w, x, y, z) of an object instance in the world."""
+        body = self.problem.obj_body_id[instance]
+        return np.concatenate([self.data.xpos[body], self.data.xquat[body]])
+
+    def top(self, instance: str) -> float:
+        """Height (m, world) of the highest point of an object's collision geoms, from their bounding boxes."""
+        model, data = self.model, self.data
+        ids = [model.geom(name).id for name in self.problem.objects_dict[instance].contact_geoms]
+        rows = data.geom_xmat[ids].reshape(-1, 3, 3)[:, 2]
+        centre, half = model.geom_aabb[ids, :3], model.geom_aabb[ids, 3:]
+        return float((data.geom_xpos[ids, 2] + (rows * centre).sum(1) + (abs(rows) * half).sum(1)).max())
+
+    def grasped(self, instance: str) -> bool:
+        """True if both finger pads touch the object."""
+        return self.problem._check_grasp(
+            gripper=self.problem.robots[0].gripper, object_geoms=self.problem.objects_dict[instance].contact_geoms
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        self.problem.close()
+
+
+def _nothing() -> None:
+    """Stands in for `sim.forward` where the dynamics are up to date already."""

@@ -1,0 +1,62 @@
+"""The tasks of a LIBERO suite and their official init states, read from the installed package without the simulator."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from envs.libero.process import package_folder
+from envs.types import InitStateError, TaskSpec
+
+SUITES = ("libero_object",)
+"""Suites that the built-in pack can show."""
+
+INIT_STATES = 50
+"""Official init states of every task."""
+
+
+@functools.cache
+def _task_names() -> dict[str, list[str]]:
+    # LIBERO keeps the table in a package whose import loads torch; the table's own file needs nothing.
+    path = package_folder() / "benchmark" / "libero_suite_task_map.py"
+    spec = importlib.util.spec_from_file_location("libero_suite_task_map", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.libero_task_map
+
+
+def tasks(suite: str) -> list[TaskSpec]:
+    """The tasks of `suite` in the official order (task order 0)."""
+    return [
+        TaskSpec(suite, index, name, name.replace("_", " "), INIT_STATES)
+        for index, name in enumerate(_task_names()[suite])
+    ]
+
+
+def bddl_file(task: TaskSpec) -> Path:
+    """The task's problem file."""
+    return package_folder() / "bddl_files" / task.suite / f"{task.name}.bddl"
+
+
+def init_states(task: TaskSpec) -> np.ndarray:
+    """float64[50, 1 + nq + nv]: time, positions and velocities of each official init state.
+
+    The files are torch archives around one pickled numpy array, so numpy alone can read them. Raises `InitStateError`
+    if the file is not such an archive.
+    """
+    path = package_folder() / "init_files" / task.suite / f"{task.name}.pruned_init"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            states = np.asarray(pickle.load(io.BytesIO(archive.read(member))))
+    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+        raise InitStateError(f"cannot read the init states in {path}: {error}") from error
+    if states.ndim != 2 or not np.isfinite(states).all():
+        raise InitStateError(f"{path} holds an array of shape {states.shape}, legal is (states, 1 + nq + nv), all finite")
+    return states
