@@ -1,0 +1,174 @@
+"""The tables of a report as text: headings, cells and footnotes, the same for Markdown and HTML.
+
+A cell without a measurement is a dash with a footnote mark; cells with the same reason share one footnote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports.load import RunData
+from reports.measures import SHORT_NAMES, suites_of, timed_devices
+from reports.table import Results, tasks_frame
+
+DASH = "–"
+"""What stands where nothing was measured."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    """What it shows."""
+    note: int | None = None
+    """Number of the footnote, counted from 1 in its table."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """One table, ready to be drawn."""
+
+    title: str
+    """Heading above it."""
+    caption: str
+    """What the figures are: definitions and units."""
+    headings: Sequence[str]
+    """One per column; the first column names the row."""
+    rows: Sequence[Sequence[Cell]]
+    """One per row."""
+    notes: Sequence[str]
+    """Footnote i + 1 is notes[i]."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table about variants."""
+
+    heading: str
+    """What stands above it, with the unit."""
+    show: str | Callable[[Any], str]
+    """A format string, or a function of the value, or of several values in a list."""
+    sources: tuple[str, ...]
+    """The columns of the results frame that it shows."""
+
+
+def write_p(p: float) -> str:
+    """A p-value; below a thousandth only that."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def write_number(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def write_gigabytes(gigabytes: float) -> str:
+    """Gigabytes with the digits that a small model needs."""
+    return f"{gigabytes:.2f}" if gigabytes >= 1 else f"{gigabytes:.4f}"
+
+
+def _triple(values: Sequence[float]) -> str:
+    return " / ".join(write_number(v) for v in values)
+
+
+def _column(heading: str, show: str | Callable[[Any], str], *sources: str) -> Column:
+    return Column(heading, show, sources)
+
+
+def _write(column: Column, values: list[Any]) -> str:
+    if callable(column.show):
+        return column.show(values[0] if len(values) == 1 else values)
+    return column.show.format(*values)
+
+
+def variant_table(table: Results, title: str, caption: str, columns: Sequence[Column]) -> TextTable:
+    """A table with a row per variant and the given columns."""
+    notes: dict[str, int] = {}
+    rows = []
+    for variant_id, row in table.frame.iterrows():
+        cells = [Cell(row["label"])]
+        for column in columns:
+            values = [row[source] for source in column.sources]
+            if any(value is None for value in values):
+                empty = next(s for s, v in zip(column.sources, values, strict=True) if v is None)
+                reason = table.reasons[(str(variant_id), empty)]
+                cells.append(Cell(DASH, notes.setdefault(reason, len(notes) + 1)))
+            else:
+                cells.append(Cell(_write(column, values)))
+        rows.append(cells)
+    return TextTable(title, caption, ["Method", *(c.heading for c in columns)], rows, list(notes))
+
+
+def variant_tables(run: RunData, table: Results) -> list[TextTable]:
+    """The tables about variants: results, evidence, memory, drift, latency."""
+    suites = [SHORT_NAMES.get(s, s) for s in suites_of(run)]
+    speed = [_column(f"Speed-up ({d})", "{:.2f}×", f"speedup_{d}") for d in timed_devices(run)]
+    speed_range = [_column(f"Speed-up range ({d})", "{:.2f}–{:.2f}×", f"speedup_{d}_low", f"speedup_{d}_high")
+                   for d in timed_devices(run)]
+    return [
+        variant_table(table, "Results", (
+            "Success rates in percent; the average is the mean over suites, the difference is in percentage points "
+            "over the episodes that the method and full precision both finished. Memory is what the weights take as "
+            "saved (1 GB = 10⁹ bytes). The interval is the 95 % Wilson interval of all n episodes."), [
+            *(_column(f"{s} %", "{:.1f}", s) for s in suites), _column("Average %", "{:.1f}", "average"),
+            _column("Difference", "{:+.1f}", "difference_points"), _column("Memory GB", write_gigabytes, "memory_gb"),
+            _column("Memory %", "{:.1f}", "storage_percent"), *speed,
+            _column("Drift mm", write_number, "drift_translation_mm"), _column("n", "{}", "n"),
+            _column("95 % interval", "{:.1f} – {:.1f}", "wilson95_low", "wilson95_high")]),
+        variant_table(table, "Evidence", (
+            "An error is an episode that crashed; it is not part of n and is tried again. Repaired: full precision "
+            "failed and the method succeeded on the same episode; regressed: the reverse. p is McNemar's exact "
+            "two-sided test of the two."), [
+            _column("Successes", "{}", "successes"), _column("n", "{}", "n"), _column("Errors", "{}", "errors"),
+            _column("Pairs", "{}", "pairs"), _column("Repaired", "{}", "repaired"),
+            _column("Regressed", "{}", "regressed"), _column("McNemar p", write_p, "mcnemar_p")]),
+        variant_table(table, "Memory", (
+            "1 MB = 10⁶ bytes. Saved: the file of weights. Held: what the process keeps for them. Components: the "
+            "layers that the method was asked to quantize. Percent of the same figure in full precision."), [
+            _column("Saved MB", write_number, "memory_mb"), _column("Saved %", "{:.1f}", "storage_percent"),
+            _column("Held MB", lambda b: write_number(b / 1e6), "held_bytes"),
+            _column("Held %", "{:.1f}", "held_percent"),
+            _column("Components MB", lambda b: write_number(b / 1e6), "component_bytes"),
+            _column("Components %", "{:.1f}", "component_percent"),
+            _column("Mean bits per channel", "{:.2f}", "mean_bits"),
+            _column("Mean bits per weight", "{:.2f}", "mean_bits_per_weight"), _column("Backend", "{}", "backend")]),
+        variant_table(table, "Drift", (
+            "Both policies on the observations of the full-precision episode. Translation and rotation: mean absolute "
+            "difference of the commands per action, mean of the axes and x / y / z. Summed: length of the summed "
+            "difference of translation at the end of an episode. First divergence: the control step at which the "
+            "closed-loop end effectors are first farther apart than the threshold."), [
+            _column("Translation mm", write_number, "drift_translation_mm"),
+            _column("x / y / z mm", _triple, *(f"drift_translation_{a}_mm" for a in "xyz")),
+            _column("Rotation deg", write_number, "drift_rotation_deg"),
+            _column("x / y / z deg", _triple, *(f"drift_rotation_{a}_deg" for a in "xyz")),
+            _column("Gripper flips per 100 actions", write_number, "gripper_flips_per_100_actions"),
+            _column("Gripper flips", "{}", "gripper_flips"),
+            _column("Summed mm", write_number, "drift_cumulative_mm"),
+            _column("First divergence (median step)", "{:g}", "first_divergence_step_median"),
+            _column("Diverged", "{}", "diverged_episodes"),
+            _column("Threshold mm", "{:g}", "divergence_threshold_mm")]),
+        variant_table(table, "Latency", (
+            "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
+            "doing. A speed-up is quoted only from separate, interleaved timing."), [
+            _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
+                                                                            "latency_ms_p95"),
+            _column("Decisions", "{}", "latency_decisions"), *speed, *speed_range]),
+    ]
+
+
+def tasks_table(run: RunData) -> TextTable:
+    """Successes of n per task and variant; a task that a variant has not finished is a dash."""
+    frame = tasks_frame(run)
+    labels = list(dict.fromkeys(frame["label"]))
+    notes: dict[str, int] = {}
+    rows = []
+    for (suite, task, instruction), group in frame.groupby(["suite", "task", "instruction"], sort=False):
+        cells = [Cell(f"{SHORT_NAMES.get(suite, suite)} {task}"), Cell(instruction)]
+        for n, successes, errors in zip(group["n"], group["successes"], group["errors"], strict=True):
+            reason = "every attempt ended in an error" if errors else "no episode of this task has finished"
+            cells.append(Cell(f"{successes}/{n}") if n else Cell(DASH, notes.setdefault(reason, len(notes) + 1)))
+        rows.append(cells)
+    return TextTable("Tasks", "Successes of finished episodes.", ["Task", "Instruction", *labels], rows, list(notes))

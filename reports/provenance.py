@@ -1,0 +1,63 @@
+"""Where the figures come from: what a stranger needs in order to repeat or to distrust them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reports.load import RunData
+from reports.table import is_complete
+
+UNKNOWN = "not recorded"
+"""What stands for a fact that the header holds as null."""
+
+
+def provenance(run: RunData) -> list[tuple[str, str]]:
+    """(name, text) rows: assets with digest, protocol, machine, packages, commit and the rest of the header."""
+    header = run.header
+    assets = header["assets"]
+    dirty = {None: "", True: ", with uncommitted changes", False: ", clean"}[header["dirty"]]
+    return [
+        ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
+        ("Protocol", _flat(header["protocol"])),
+        ("Machine", _flat(header["machine"])),
+        ("Renderer", header.get("renderer") or UNKNOWN),
+        ("Commit", f"{header['commit'] or UNKNOWN}{dirty}"),
+        ("Packages", _flat(header["packages"])),
+        ("Variants", "; ".join(f"{v.variant_id}: {v.policy}, {v.method}" for v in run.variants)),
+        ("Calibration", "; ".join(f"{vid}: {audit.get('calibration_digest') or 'none'}"
+                                  for vid, audit in run.audits.items()) or UNKNOWN),
+        ("Created", header["created"]),
+    ]
+
+
+def notices(run: RunData) -> list[str]:
+    """What a reader must know before the first figure: whose assets, whether anything is left to run."""
+    kind = run.header["assets"].get("kind")
+    lines = []
+    if kind == "builtin":
+        lines.append("The scenes use the built-in assets. These figures are not comparable with figures on the "
+                     "official assets, published ones included.")
+    if not is_complete(run):
+        lines.append(f"The run is not complete: {len(run.episodes)} episodes have finished and {len(run.errors)} "
+                     "ended in an error. Run the same command again to go on.")
+    for variant_id, audit in run.audits.items():
+        names = [row["name"] for row in audit.get("layers", []) if row["status"] == "unsupported"]
+        if names:
+            more = ", ..." if len(names) > 5 else ""
+            lines.append(f"Variant {variant_id} keeps {len(names)} layers in full precision that its method does not "
+                         f"support: {', '.join(names[:5])}{more}.")
+    return lines
+
+
+def error_lines(run: RunData) -> list[str]:
+    """One line per outstanding error: the episode and the reason."""
+    return [f"{e.variant_id} {e.suite} task {e.task} init state {e.init_state} seed {e.seed}: {e.reason}"
+            for e in run.errors.itertuples()]
+
+
+def _flat(content: Any) -> str:
+    """A JSON object on one line, `name = value` with commas between."""
+    if not isinstance(content, dict):
+        return str(content)
+    return ", ".join(f"{k} = {v if isinstance(v, str) else json.dumps(v)}" for k, v in content.items()) or UNKNOWN
