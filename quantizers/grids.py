@@ -1,0 +1,138 @@
+"""Symmetric integer grids for weight rows: how a real number becomes a code of 2, 4 or 8 bits, and back.
+
+A row `w` gets one scale `s` (or one per group of inputs) and integer codes `q`, so that `w` is about `s * q`. The codes
+of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Two ways choose the scale:
+
+- `absmax`: `s = max|w| / (2^(b-1) - 1)`. Nothing is clipped and the lowest code is never used, which leaves only three
+  levels at 2 bits and turns about nine of ten Gaussian weights into zero.
+- `search`: the scale of least squared error among a geometric range of clip points and both signs, polished by least
+  squares. A negative scale mirrors the grid, so that at 2 bits the levels are -2, -1, 0, 1 or -1, 0, 1, 2 times `|s|`,
+  whichever suits the row. It needs no zero point, hence no extra term in an integer product.
+
+All arithmetic is float32, whatever the dtype of the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Clip = Literal["absmax", "search"]
+"""How the scale of a row is chosen."""
+
+CODE_BITS = (2, 4, 8)
+"""Widths that are stored as integer codes."""
+CHANNEL_BITS = (0, *CODE_BITS, 16)
+"""Widths that an output channel may have: 0 is pruned, 16 is a float16 row."""
+
+_LOWEST_CLIP = {2: 0.05, 4: 0.2, 8: 0.7}
+"""Smallest clip point of the search as a fraction of max|w|; heavy tails need more room the fewer levels there are."""
+_CLIP_STEPS = {2: 24, 4: 20, 8: 6}
+_POLISH_ROUNDS = 2
+_CHUNK_WEIGHTS = 1 << 17
+"""Weights searched at once; small enough that the temporaries stay in cache."""
+
+
+def code_range(bits: int) -> tuple[int, int]:
+    """(lowest, highest) code of `bits` bits in two's complement."""
+    if bits not in CODE_BITS:
+        raise ValueError(f"no integer grid of {bits} bits; legal widths are {', '.join(map(str, CODE_BITS))}")
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def quantize_rows(
+    weight: torch.Tensor, bits: int, clip: Clip = "absmax", group_size: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes int8[O, I] and scales float32[O, G] of a weight float[O, I]; G is 1 without groups.
+
+    Raises ValueError for a width without a grid, a group size that does not divide I, or a weight that is not finite.
+    """
+    grouped = _grouped(weight.detach().float(), group_size)
+    if not torch.isfinite(grouped).all():
+        raise ValueError(f"cannot quantize a weight of shape {tuple(weight.shape)}: it holds NaN or infinite values")
+    if clip == "absmax":
+        scale = _absmax_scale(grouped, bits)
+    elif clip == "search":
+        rows = max(1, _CHUNK_WEIGHTS // max(1, grouped.shape[1] * grouped.shape[2]))
+        scale = torch.cat([_searched_scale(chunk, bits) for chunk in grouped.split(rows)])
+    else:
+        raise ValueError(f"unknown clip {clip!r}; legal values are 'absmax' and 'search'")
+    return _codes(grouped, scale, bits).to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
+
+
+def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """float32[O, I] that codes int8[O, I] and scales float32[O, G] stand for."""
+    rows, width = codes.shape
+    return (codes.reshape(rows, scale.shape[1], -1).float() * scale.unsqueeze(-1)).reshape(rows, width)
+
+
+def half_rows(weight: torch.Tensor) -> torch.Tensor:
+    """float16[O, I], the 16-bit rows. Raises ValueError where float16 cannot hold a value."""
+    half = weight.detach().half()
+    if not torch.isfinite(half).all():
+        largest = weight.detach().abs().max().item()
+        raise ValueError(f"a 16-bit row does not fit float16: the largest magnitude is {largest:g}, the limit is 65504")
+    return half
+
+
+def fake_quantize(
+    weight: torch.Tensor, bits: int, clip: Clip = "absmax", group_size: int | None = None
+) -> torch.Tensor:
+    """float32[O, I]: what `weight` becomes at `bits` bits per weight, for every width in `CHANNEL_BITS`."""
+    if bits == 0:
+        return torch.zeros_like(weight, dtype=torch.float32)
+    if bits == 16:
+        return half_rows(weight).float()
+    return dequantize_rows(*quantize_rows(weight, bits, clip, group_size))
+
+
+def _grouped(weight: torch.Tensor, group_size: int | None) -> torch.Tensor:
+    rows, width = weight.shape
+    if group_size is None:
+        return weight.reshape(rows, 1, width)
+    if group_size < 1 or width % group_size:
+        raise ValueError(f"group size {group_size} does not divide the {width} inputs of the layer")
+    return weight.reshape(rows, width // group_size, group_size)
+
+
+def _codes(grouped: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
+    low, high = code_range(bits)
+    return (grouped / scale).round_().clamp_(low, high)
+
+
+def _absmax_scale(grouped: torch.Tensor, bits: int) -> torch.Tensor:
+    largest = grouped.abs().amax(dim=-1, keepdim=True)
+    scale = largest / code_range(bits)[1]
+    # A row of zeros, or one too small to divide, has no scale of its own; 1 turns it into codes of zero.
+    return torch.where(scale >= torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
+
+
+def _searched_scale(grouped: torch.Tensor, bits: int) -> torch.Tensor:
+    start = _absmax_scale(grouped, bits)
+    best, least = start, _squared_error(grouped, start, bits)
+    steps = _CLIP_STEPS[bits]
+    fractions = torch.logspace(0, torch.log10(torch.tensor(_LOWEST_CLIP[bits])).item(), steps).tolist()
+    # Mirroring moves one level in 256 at 8 bits: not worth the time.
+    signs = (1.0, -1.0) if bits < 8 else (1.0,)
+    for factor in [sign * fraction for fraction in fractions for sign in signs]:
+        best, least = _keep_better(grouped, start * factor, bits, best, least)
+    for _ in range(_POLISH_ROUNDS):
+        codes = _codes(grouped, best, bits)
+        energy = codes.square().sum(dim=-1, keepdim=True)
+        fitted = (codes * grouped).sum(dim=-1, keepdim=True) / energy
+        usable = (energy > 0) & (fitted.abs() >= torch.finfo(torch.float32).tiny)
+        best, least = _keep_better(grouped, torch.where(usable, fitted, best), bits, best, least)
+    return best
+
+
+def _keep_better(
+    grouped: torch.Tensor, scale: torch.Tensor, bits: int, best: torch.Tensor, least: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    error = _squared_error(grouped, scale, bits)
+    better = error < least
+    return torch.where(better, scale, best), torch.where(better, error, least)
+
+
+def _squared_error(grouped: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
+    return _codes(grouped, scale, bits).mul_(scale).sub_(grouped).square_().sum(dim=-1, keepdim=True)

@@ -1,0 +1,169 @@
+"""The low-bit layer: rows of 0, 2, 4, 8 and 16 bits in one Linear, packed, with nothing of full precision left.
+
+Rows are sorted by width, so that each width is one block of packed codes. `positions` remembers where each output
+channel went; a layer whose rows all have one width needs no such table. A pruned row is not stored and yields its bias.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from quantizers import integer
+from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, dequantize_rows, half_rows, quantize_rows
+from quantizers.packing import pack, unpack
+
+Backend = Literal["reference", "cpu"]
+"""`reference` dequantizes and multiplies in float32; `cpu` multiplies integers."""
+BACKENDS: tuple[Backend, ...] = ("reference", "cpu")
+
+
+class QuantLinear(nn.Module):
+    """`torch.nn.Linear` for inference, with a width in bits per output channel.
+
+    With `activation_bits=8` every token of the input is quantized to 8 bits by its own absolute maximum; rows of 16
+    bits still see the input as it came, because they take part in no integer product.
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        bits: torch.Tensor,
+        *,
+        clip: Clip = "absmax",
+        group_size: int | None = None,
+        activation_bits: int | None = None,
+        backend: Backend = "reference",
+    ) -> None:
+        """Quantize `weight` float[O, I] to `bits` int[O] per output channel; `bias` float[O] is kept as it is.
+
+        Raises ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
+        """
+        super().__init__()
+        _check(weight, bits, activation_bits, backend)
+        self.out_features, self.in_features = weight.shape
+        self.group_size = group_size
+        self.activation_bits = activation_bits
+        self.backend = backend
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        scales = []
+        for width in CODE_BITS:
+            codes, scale = quantize_rows(weight[bits == width], width, clip, group_size)
+            if len(codes):
+                scales.append(scale)
+            self.register_buffer(f"codes{width}", pack(codes, width) if len(codes) else None)
+        self.register_buffer("scale", torch.cat(scales) if scales else None)
+        self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
+        self.register_buffer("positions", _positions(bits))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float[..., O] of float[..., I]."""
+        tokens = x.reshape(-1, self.in_features).float()
+        y = self._integer_forward(tokens) if self.backend == "cpu" else self._reference_forward(tokens)
+        return y.reshape(*x.shape[:-1], self.out_features).to(x.dtype)
+
+    def dequantized_weight(self) -> torch.Tensor:
+        """float32[O, I], what the stored rows stand for, in the order of the original layer."""
+        parts = [] if self.scale is None else [dequantize_rows(self._integer_rows(), self.scale)]
+        if self.rows16 is not None:
+            parts.append(self.rows16.float())
+        return self._restore(torch.cat([*parts, torch.zeros(1, self.in_features)]), dim=0)
+
+    def channel_bits(self) -> torch.Tensor:
+        """int64[O], the width of each output channel."""
+        stored = [torch.full((rows,), width) for width, rows in self._stored_rows().items()]
+        return self._restore(torch.cat([*stored, torch.zeros(1, dtype=torch.int64)]), dim=0)
+
+    def accumulators(self, x: torch.Tensor) -> torch.Tensor:
+        """int32[G, M, R], the exact integer products of tokens float[M, I] with the R coded rows, sorted by width."""
+        return integer.accumulate(integer.quantize_tokens(x.float())[0], self._integer_rows(), self.scale.shape[1])
+
+    def held_bytes(self) -> int:
+        """Bytes of memory that the layer really holds."""
+        return sum(buffer.nbytes for buffer in self.buffers())
+
+    def stored_bytes(self) -> int:
+        """Bytes in a saved file: the buffers, with the bias as float16."""
+        return self.held_bytes() - (0 if self.bias is None else self.bias.nbytes - 2 * self.bias.numel())
+
+    def metadata_bytes(self) -> int:
+        """Bytes of scales and of the table of positions."""
+        return sum(buffer.nbytes for buffer in (self.scale, self.positions) if buffer is not None)
+
+    def extra_repr(self) -> str:
+        rows = ", ".join(f"{count} rows of {width} bits" for width, count in self._stored_rows().items())
+        activations = "float" if self.activation_bits is None else f"{self.activation_bits} bit"
+        return f"{self.in_features} -> {self.out_features}: {rows}; {activations} activations; {self.backend}"
+
+    def _reference_forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        weight = self.dequantized_weight()
+        if self.activation_bits is None:
+            return F.linear(tokens, weight, self.bias)
+        y = F.linear(integer.fake_quantize_tokens(tokens), weight, self.bias)
+        if self.rows16 is not None:
+            kept = self.channel_bits() == 16
+            y[:, kept] = F.linear(tokens, weight[kept], None if self.bias is None else self.bias[kept])
+        return y
+
+    def _integer_forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        parts = []
+        if self.scale is not None:
+            codes, scale = integer.quantize_tokens(tokens)
+            products = integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
+            parts.append(integer.rescale(products, self.scale, scale))
+        if self.rows16 is not None:
+            parts.append(F.linear(tokens, self.rows16.float()))
+        if self.positions is not None or not parts:
+            parts.append(torch.zeros(len(tokens), 1))
+        y = self._restore(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), dim=1)
+        return y if self.bias is None else y.add_(self.bias)
+
+    def _restore(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
+        """Stored rows (and, last, the one that stands for all pruned rows) in the order of the original layer."""
+        if self.positions is None:
+            return rows.narrow(dim, 0, self.out_features)
+        return rows.index_select(dim, self.positions)
+
+    def _stored_rows(self) -> dict[int, int]:
+        blocks = {width: getattr(self, f"codes{width}") for width in CODE_BITS} | {16: self.rows16}
+        return {width: len(block) for width, block in blocks.items() if block is not None}
+
+    def _integer_rows(self) -> torch.Tensor:
+        """int8[R, I]: all coded rows, sorted by width, unpacked for one call."""
+        counts = self._stored_rows()
+        counts.pop(16, None)
+        if list(counts) == [8]:
+            return unpack(self.codes8, 8, self.in_features)
+        rows = torch.empty(sum(counts.values()), self.in_features, dtype=torch.int8)
+        for block, width in zip(rows.split(list(counts.values())), counts, strict=True):
+            unpack(getattr(self, f"codes{width}"), width, self.in_features, out=block)
+        return rows
+
+
+def _positions(bits: torch.Tensor) -> torch.Tensor | None:
+    """int32[O]: where each channel's row is among the stored ones; a pruned channel points one behind the last."""
+    order = torch.cat([(bits == width).nonzero().flatten() for width in (*CODE_BITS, 16)])
+    if torch.equal(order, torch.arange(len(bits))):
+        return None
+    positions = torch.full((len(bits),), len(order), dtype=torch.int32)
+    positions[order] = torch.arange(len(order), dtype=torch.int32)
+    return positions
+
+
+def _check(weight: torch.Tensor, bits: torch.Tensor, activation_bits: int | None, backend: str) -> None:
+    if bits.shape != weight.shape[:1]:
+        raise ValueError(f"bits has shape {tuple(bits.shape)}; a weight of {tuple(weight.shape)} needs one per row")
+    strange = sorted(set(bits.tolist()) - set(CHANNEL_BITS))
+    if strange:
+        legal = ", ".join(map(str, CHANNEL_BITS))
+        raise ValueError(f"a channel cannot have {strange[0]} bits; legal widths are {legal}")
+    if activation_bits not in (None, 8):
+        raise ValueError(f"activation_bits is {activation_bits}; legal values are None and 8")
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; legal values are {', '.join(BACKENDS)}")
+    if backend == "cpu" and activation_bits is None:
+        raise ValueError("backend 'cpu' multiplies integers and needs activation_bits=8; use 'reference' without")

@@ -1,0 +1,187 @@
+"""The one entry point: rewrite a policy's module in place, and say what was done to every Linear of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from quantizers.audit import LayerAudit, QuantAudit
+from quantizers.calibration import CalibrationSet
+from quantizers.identity import Identity
+from quantizers.layout import LinearSite, ModelLayout
+from quantizers.ledger import held_bytes, storage_bytes, weight_bits
+from quantizers.linear import QuantLinear
+from quantizers.qvla import QVLA, plan_qvla
+from quantizers.registry import METHODS, QuantConfig, method_name, to_json
+from quantizers.rtn import RTN, plan_rtn
+from quantizers.scope import reasons_to_keep, resolve_backend
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method wants done."""
+
+    bits: dict[str, torch.Tensor]
+    """Layer name -> int64[O], the width of every output channel."""
+    group_size: int | None = None
+    """Inputs that share a scale, None for whole rows."""
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    """What the method measured about itself."""
+
+
+Planner = Callable[[nn.Module, ModelLayout, dict[str, nn.Linear], Any, CalibrationSet | None], Plan]
+_PLANNERS: dict[type, Planner] = {}
+
+
+def planner(kind: type) -> Callable[[Planner], Planner]:
+    """Make the decorated function the planner for configs of type `kind`."""
+
+    def register(function: Planner) -> Planner:
+        _PLANNERS[kind] = function
+        return function
+
+    return register
+
+
+@planner(Identity)
+def _plan_identity(module, layout, linears, config, calibration) -> Plan:
+    return Plan({})
+
+
+@planner(RTN)
+def _plan_rtn(module, layout, linears, config, calibration) -> Plan:
+    return Plan(plan_rtn(linears, config), config.group_size)
+
+
+@planner(QVLA)
+def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
+    bits, diagnostics = plan_qvla(module, layout, linears, config, calibration)
+    return Plan(bits, diagnostics=diagnostics)
+
+
+def quantize_(
+    module: nn.Module, layout: ModelLayout, config: QuantConfig, calibration: CalibrationSet | None = None
+) -> QuantAudit:
+    """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
+
+    Raises TypeError for a config without a method, and ValueError if the layout and the module disagree on the Linears,
+    if nothing is in scope, if a weight is not finite or does not fit the method, or if calibration is missing. The
+    module is untouched in all of these cases.
+    """
+    if type(config) not in _PLANNERS:
+        known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
+        raise TypeError(f"no method for a config of type {type(config).__name__}; known types are {known}")
+    name = method_name(config)
+    if not METHODS[name].needs_calibration:
+        calibration = None
+    elif calibration is None:
+        raise ValueError(f"method {name!r} needs a calibration set; record one with the policy's own observations")
+    linears = _accounted(module, layout)
+    reasons = reasons_to_keep(module, layout.linears, config)
+    wanted = {site: layer for site, layer in linears.items() if site not in reasons}
+    _check_weights(wanted, name, config)
+
+    held_full, storage_full = held_bytes(module), storage_bytes(module)
+    bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
+    plan = _PLANNERS[type(config)](module, layout, wanted, config, calibration)
+    replacements = {site: _quantized(site, layer, config, plan) for site, layer in wanted.items()}
+    for site, layer in replacements.items():
+        parent, _, attribute = site.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, layer)
+
+    now = linears | replacements
+    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, plan) for site in layout.linears)
+    changed = [layer for layer in layers if layer.status == "quantized"]
+    measured = list(replacements.values()) or list(linears.values())
+    backend = next((layer.backend for layer in replacements.values()), "none")
+    return QuantAudit(
+        method=name,
+        config=to_json(config),
+        backend=backend,
+        integer_arithmetic=backend not in ("none", "reference"),
+        calibration_digest=None if calibration is None else calibration.digest,
+        storage_bytes_full=storage_full,
+        storage_bytes=storage_bytes(module),
+        held_bytes_full=held_full,
+        held_bytes=held_bytes(module),
+        component_bytes_full=sum(layer.bytes_before for layer in changed),
+        component_bytes=sum(layer.bytes_after for layer in changed),
+        mean_bits=torch.cat([_channel_bits(layer) for layer in measured]).double().mean().item(),
+        mean_bits_per_weight=sum(map(weight_bits, measured))
+        / sum(layer.in_features * layer.out_features for layer in measured),
+        layers=layers,
+        diagnostics=plan.diagnostics,
+    )
+
+
+def _accounted(module: nn.Module, layout: ModelLayout) -> dict[str, nn.Linear]:
+    """Every Linear of the module by name, in the order of the layout, after checking that both name the same ones."""
+    actual = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    named = [site.name for site in layout.linears]
+    repeated = sorted(name for name, count in Counter(named).items() if count > 1)
+    missing, unknown = sorted(set(actual) - set(named)), sorted(set(named) - set(actual))
+    for problem, names in (
+        ("repeats", repeated),
+        ("does not name", missing),
+        ("names, although the module has no such Linear,", unknown),
+    ):
+        if names:
+            raise ValueError(
+                f"the layout {problem} {names[0]!r} ({len(names)} such name(s)); it must name every torch.nn.Linear of "
+                "the module exactly once"
+            )
+    return {name: actual[name] for name in named}
+
+
+def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig) -> None:
+    if not wanted and not isinstance(config, Identity):
+        raise ValueError(f"method {name!r} has nothing to quantize: no Linear has a role among {config.roles}")
+    for site, layer in wanted.items():
+        if not torch.isfinite(layer.weight).all():
+            raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")
+
+
+def _quantized(site: str, layer: nn.Linear, config: RTN | QVLA, plan: Plan) -> QuantLinear:
+    try:
+        return QuantLinear(
+            layer.weight.detach(),
+            layer.bias,
+            plan.bits[site],
+            clip=config.clip,
+            group_size=plan.group_size,
+            activation_bits=config.activation_bits,
+            backend=resolve_backend(config.backend, config.activation_bits),
+        )
+    except ValueError as error:
+        raise ValueError(f"layer {site!r} ({layer.in_features} -> {layer.out_features}): {error}") from error
+
+
+def _channel_bits(layer: nn.Linear | QuantLinear) -> torch.Tensor:
+    return layer.channel_bits() if isinstance(layer, QuantLinear) else torch.full((layer.out_features,), 16)
+
+
+def _layer_audit(
+    site: LinearSite,
+    layer: nn.Linear | QuantLinear,
+    bytes_before: dict[str, int],
+    reasons: dict[str, tuple[str, str]],
+    plan: Plan,
+) -> LayerAudit:
+    status, reason = reasons.get(site.name, ("quantized", None))
+    if site.name in plan.diagnostics.get("dead_layers", ()):
+        reason = "no action depends on this layer in the calibration set"
+    return LayerAudit(
+        name=site.name,
+        role=site.role,
+        status=status,
+        reason=reason,
+        bits={str(width): count for width, count in sorted(Counter(_channel_bits(layer).tolist()).items())},
+        bytes_before=bytes_before[site.name],
+        bytes_after=storage_bytes(layer),
+        metadata_bytes=layer.metadata_bytes() if isinstance(layer, QuantLinear) else 0,
+    )

@@ -1,0 +1,70 @@
+"""What the configs of all methods have in common: legal values, the layers in scope, the backend that `auto` means."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from quantizers.audit import Status
+from quantizers.layout import LinearSite
+from quantizers.linear import Backend
+
+BackendChoice = Literal["auto", "reference", "cpu"]
+"""A backend of `quantizers.linear`, or `auto`."""
+
+
+def resolve_backend(choice: BackendChoice, activation_bits: int | None) -> Backend:
+    """The backend that a config asks for. Raises ValueError if it cannot do what the config asks."""
+    if choice == "auto":
+        return "reference" if activation_bits is None else "cpu"
+    if choice == "cpu" and activation_bits is None:
+        raise ValueError("backend 'cpu' multiplies integers and needs activation_bits=8; use 'reference' or 'auto'")
+    return choice
+
+
+def literals(hint: Any) -> tuple[Any, ...]:
+    """All values that a type hint made of Literal, None and tuples of them allows; empty if it allows others."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) is tuple:
+        return literals(get_args(hint)[0])
+    if hint is type(None):
+        return (None,)
+    parts = [literals(part) for part in get_args(hint)]
+    return tuple(value for part in parts for value in part) if parts and all(parts) else ()
+
+
+def check_choices(config: Any) -> None:
+    """Raise ValueError for a field with a value outside the Literal that its type names."""
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        legal = literals(hints[field.name])
+        value = getattr(config, field.name)
+        many = get_origin(hints[field.name]) is tuple
+        if many and (not isinstance(value, tuple) or not value):
+            raise ValueError(f"{field.name} is {value!r}; it must be a tuple of at least one value")
+        for item in value if many else (value,):
+            if legal and item not in legal:
+                raise ValueError(f"{field.name} is {item!r}; legal values are {', '.join(map(str, legal))}")
+    resolve_backend(config.backend, config.activation_bits)
+
+
+def reasons_to_keep(module: nn.Module, sites: tuple[LinearSite, ...], config: Any) -> dict[str, tuple[Status, str]]:
+    """Name -> (status, reason) of the Linears that `config` leaves alone; the others are to be quantized."""
+    owners = Counter(id(part) for _, part in module.named_parameters(remove_duplicate=False))
+    roles = getattr(config, "roles", ())
+    reasons: dict[str, tuple[Status, str]] = {}
+    for site in sites:
+        layer = module.get_submodule(site.name)
+        if not roles:
+            reasons[site.name] = ("kept", "full precision")
+        elif site.role not in roles:
+            reasons[site.name] = ("kept", f"role {site.role!r} is outside the scope of the method")
+        elif type(layer) is not nn.Linear:
+            reasons[site.name] = ("unsupported", f"a {type(layer).__name__} may be read without being called")
+        elif owners[id(layer.weight)] > 1:
+            reasons[site.name] = ("unsupported", "its weight is shared with another module")
+    return reasons
