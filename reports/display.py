@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.load import RunData
-from reports.measures import SHORT_NAMES, suites_of, timed_devices
+from reports.measures import MEGABYTE, SHORT_NAMES, suites_of, timed_devices
 from reports.table import Results, tasks_frame
 
 DASH = "–"
@@ -65,6 +65,16 @@ def write_number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def write_points(points: float) -> str:
+    """A signed difference, with a minus sign that is as wide as the plus."""
+    return f"{points:+.1f}".replace("-", "−")
+
+
+def write_megabytes(size_bytes: float) -> str:
+    """Bytes as megabytes."""
+    return f"{size_bytes / MEGABYTE:.2f}"
+
+
 def write_gigabytes(gigabytes: float) -> str:
     """Gigabytes with the digits that a small model needs."""
     return f"{gigabytes:.2f}" if gigabytes >= 1 else f"{gigabytes:.4f}"
@@ -106,6 +116,7 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
     """The tables about variants: results, evidence, memory, drift, latency."""
     suites = [SHORT_NAMES.get(s, s) for s in suites_of(run)]
     speed = [_column(f"Speed-up ({d})", "{:.2f}×", f"speedup_{d}") for d in timed_devices(run)]
+    timed = [_column(f"Timed ms ({d})", write_number, f"timed_ms_{d}") for d in timed_devices(run)]
     speed_range = [_column(f"Speed-up range ({d})", "{:.2f}–{:.2f}×", f"speedup_{d}_low", f"speedup_{d}_high")
                    for d in timed_devices(run)]
     return [
@@ -114,7 +125,8 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             "over the episodes that the method and full precision both finished. Memory is what the weights take as "
             "saved (1 GB = 10⁹ bytes). The interval is the 95 % Wilson interval of all n episodes."), [
             *(_column(f"{s} %", "{:.1f}", s) for s in suites), _column("Average %", "{:.1f}", "average"),
-            _column("Difference", "{:+.1f}", "difference_points"), _column("Memory GB", write_gigabytes, "memory_gb"),
+            _column("Difference", write_points, "difference_points"),
+            _column("Memory GB", write_gigabytes, "memory_gb"),
             _column("Memory %", "{:.1f}", "storage_percent"), *speed,
             _column("Drift mm", write_number, "drift_translation_mm"), _column("n", "{}", "n"),
             _column("95 % interval", "{:.1f} – {:.1f}", "wilson95_low", "wilson95_high")]),
@@ -127,35 +139,35 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             _column("Regressed", "{}", "regressed"), _column("McNemar p", write_p, "mcnemar_p")]),
         variant_table(table, "Memory", (
             "1 MB = 10⁶ bytes. Saved: the file of weights. Held: what the process keeps for them. Components: the "
-            "layers that the method was asked to quantize. Percent of the same figure in full precision."), [
-            _column("Saved MB", write_number, "memory_mb"), _column("Saved %", "{:.1f}", "storage_percent"),
-            _column("Held MB", lambda b: write_number(b / 1e6), "held_bytes"),
+            "quantized layers, with scales and positions. Percent of the same figure in full precision."), [
+            _column("Saved MB", "{:.2f}", "memory_mb"), _column("Saved %", "{:.1f}", "storage_percent"),
+            _column("Held MB", write_megabytes, "held_bytes"),
             _column("Held %", "{:.1f}", "held_percent"),
-            _column("Components MB", lambda b: write_number(b / 1e6), "component_bytes"),
+            _column("Components MB", write_megabytes, "component_bytes"),
             _column("Components %", "{:.1f}", "component_percent"),
             _column("Mean bits per channel", "{:.2f}", "mean_bits"),
             _column("Mean bits per weight", "{:.2f}", "mean_bits_per_weight"), _column("Backend", "{}", "backend")]),
         variant_table(table, "Drift", (
             "Both policies on the observations of the full-precision episode. Translation and rotation: mean absolute "
-            "difference of the commands per action, mean of the axes and x / y / z. Summed: length of the summed "
-            "difference of translation at the end of an episode. First divergence: the control step at which the "
-            "closed-loop end effectors are first farther apart than the threshold."), [
+            "difference of the commands per action, mean of the axes and x / y / z; gripper flips per 100 actions. "
+            "Summed: length of the summed difference of translation at the end of an episode. First divergence: "
+            "median control step at which the closed-loop end effectors are first farther apart than the threshold; "
+            "diverged: episodes in which they ever were."), [
             _column("Translation mm", write_number, "drift_translation_mm"),
             _column("x / y / z mm", _triple, *(f"drift_translation_{a}_mm" for a in "xyz")),
             _column("Rotation deg", write_number, "drift_rotation_deg"),
             _column("x / y / z deg", _triple, *(f"drift_rotation_{a}_deg" for a in "xyz")),
-            _column("Gripper flips per 100 actions", write_number, "gripper_flips_per_100_actions"),
-            _column("Gripper flips", "{}", "gripper_flips"),
+            _column("Gripper flips per 100", write_number, "gripper_flips_per_100_actions"),
             _column("Summed mm", write_number, "drift_cumulative_mm"),
-            _column("First divergence (median step)", "{:g}", "first_divergence_step_median"),
+            _column("First divergence", "{:g}", "first_divergence_step_median"),
             _column("Diverged", "{}", "diverged_episodes"),
             _column("Threshold mm", "{:g}", "divergence_threshold_mm")]),
         variant_table(table, "Latency", (
             "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
-            "doing. A speed-up is quoted only from separate, interleaved timing."), [
+            "doing. Timed: median of separate, interleaved timing, the only source of a speed-up."), [
             _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
                                                                             "latency_ms_p95"),
-            _column("Decisions", "{}", "latency_decisions"), *speed, *speed_range]),
+            _column("Decisions", "{}", "latency_decisions"), *timed, *speed, *speed_range]),
     ]
 
 

@@ -104,7 +104,7 @@ def memory_columns(run: RunData, variant: Variant) -> Columns:
         numerator, denominator = stated(part), stated(whole)
         absent = next((x for x in (numerator, denominator) if isinstance(x, Missing)), None)
         if absent is None and not denominator:
-            return Missing(f"{whole} is 0 bytes, so there is no percentage")
+            return Missing("nothing is quantized, so there is no percentage")
         return absent or scale * numerator / denominator
 
     columns: Columns = {}
@@ -186,15 +186,18 @@ def timed_devices(run: RunData) -> list[str]:
 
 
 def speedup_columns(run: RunData, variant: Variant) -> Columns:
-    """Speed-up over full precision per device, only from `timings/`: latencies of episodes are not comparable."""
+    """Interleaved latency and speed-up per device, only from `timings/`: latencies of episodes are not comparable."""
     columns: Columns = {}
     for device in timed_devices(run):
+        timed = (run.timings or {}).get(device, {}).get("variants", {}).get(variant.variant_id)
+        untimed = Missing(f"not measured: speed on {device} was not timed in this run")
+        columns[f"timed_ms_{device}"] = untimed if timed is None else timed["median_ms"]
         names = [f"speedup_{device}", f"speedup_{device}_low", f"speedup_{device}_high"]
         entry = (run.timings or {}).get(device, {}).get("speedup", {}).get(variant.variant_id)
         if entry is None and variant.baseline:
             absent = IS_BASELINE
         elif entry is None:
-            absent = Missing(f"not measured: speed on {device} was not timed in this run")
+            absent = untimed
         elif entry.get("median") is None:
             absent = Missing(f"not measured: {entry.get('reason') or f'timings/{device}.json gives no reason'}")
         else:

@@ -33,6 +33,7 @@ thead th { background: var(--band); border-bottom: 1px solid var(--line); vertic
 tbody th { text-align: left; font-weight: 600; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 th:first-child { text-align: left; }
+sup a { text-decoration: none; padding-left: .15em; font-weight: 600; }
 .words { text-align: left; white-space: normal; min-width: 14rem; }
 .caption, .notes { color: var(--soft); font-size: .9rem; margin: .5rem 0 0; }
 .notes { padding-left: 1.5rem; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from reports.load import RunData
@@ -16,18 +17,20 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
     """(name, text) rows: assets with digest, protocol, machine, packages, commit and the rest of the header."""
     header = run.header
     assets = header["assets"]
-    dirty = {None: "", True: ", with uncommitted changes", False: ", clean"}[header["dirty"]]
+    starts = "; ".join(f"{s['created']} from {_commit(s)}" for s in header.get("starts", []))
     return [
         ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
         ("Protocol", _flat(header["protocol"])),
         ("Machine", _flat(header["machine"])),
         ("Renderer", header.get("renderer") or UNKNOWN),
-        ("Commit", f"{header['commit'] or UNKNOWN}{dirty}"),
+        ("Commit", _commit(header)),
+        ("Command", " ".join(header.get("args", [])) or UNKNOWN),
         ("Packages", _flat(header["packages"])),
         ("Variants", "; ".join(f"{v.variant_id}: {v.policy}, {v.method}" for v in run.variants)),
         ("Calibration", "; ".join(f"{vid}: {audit.get('calibration_digest') or 'none'}"
                                   for vid, audit in run.audits.items()) or UNKNOWN),
         ("Created", header["created"]),
+        ("Starts", starts or UNKNOWN),
     ]
 
 
@@ -54,6 +57,11 @@ def error_lines(run: RunData) -> list[str]:
     """One line per outstanding error: the episode and the reason."""
     return [f"{e.variant_id} {e.suite} task {e.task} init state {e.init_state} seed {e.seed}: {e.reason}"
             for e in run.errors.itertuples()]
+
+
+def _commit(source: Mapping[str, Any]) -> str:
+    state = {None: "", True: " with uncommitted changes", False: " without uncommitted changes"}[source["dirty"]]
+    return (source["commit"] or UNKNOWN) + state
 
 
 def _flat(content: Any) -> str:

@@ -21,7 +21,10 @@ from reports.panel import Side, Story, draw_frame
 from reports.table import method_labels
 
 FRAME_STEPS = 2
-"""Control steps between two recorded frames; frame i shows the world after `FRAME_STEPS * i` steps."""
+"""Control steps between two recorded frames.
+
+Frame i shows the world when `FRAME_STEPS * i + 1` steps are done; a success adds a frame of its last step.
+"""
 
 HOLD_SECONDS = 1.5
 """How long the last frame stays, so that both outcomes can be read."""
@@ -119,10 +122,12 @@ def _drawn(story: Story, left: Iterator[np.ndarray], right: Iterator[np.ndarray]
     """Every frame until both episodes are over; the shorter one stands still at its last picture."""
     last = max(story.left.steps, story.right.steps)
     pictures: list[np.ndarray | None] = [None, None]
-    for index in range(len(range(0, last, FRAME_STEPS)) + 1):
+    done = 0
+    while done < last:
         for side, source in enumerate((left, right)):
             pictures[side] = next(chain(source, [pictures[side]]))
-        yield draw_frame(story, *pictures, min(index * FRAME_STEPS, last))
+        done = min(done + FRAME_STEPS if done else 1, last)
+        yield draw_frame(story, *pictures, done)
 
 
 def _story(run: RunData, pair: Pair) -> Story:

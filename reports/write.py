@@ -14,7 +14,7 @@ import pandas as pd
 
 from reports.display import tasks_table, variant_tables
 from reports.load import RunData, load_run
-from reports.markdown import markdown_report, markdown_table
+from reports.markdown import markdown_report
 from reports.measures import SHORT_NAMES
 from reports.page import html_report
 from reports.provenance import error_lines, notices, provenance
@@ -47,12 +47,6 @@ def write_reports(run_dir: str | Path) -> list[Path]:
 def read_summary(run_dir: str | Path) -> dict[str, Any]:
     """The object of `summary.json`; printed on one line it is the last line of a run."""
     return json.loads((Path(run_dir) / "summary.json").read_text(encoding="utf-8"))
-
-
-def console_table(run_dir: str | Path) -> str:
-    """The results table as text for a terminal, with its footnotes."""
-    run = load_run(run_dir)
-    return markdown_table(variant_tables(run, results(run))[0])
 
 
 def csv_report(table: Results) -> str:

@@ -87,7 +87,8 @@ def write_frames(folder: Path, rec: dict, size: int = 64) -> None:
     path = folder / "frames" / key["variant_id"] / f"{key['suite']}-{key['task']}-{key['init_state']}-0.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     with imageio.get_writer(path, "ffmpeg", fps=10, codec="libx264", pixelformat="yuv420p") as writer:
-        for index in range(rec["steps"] // 2 + 1):
+        taken = [*range(0, rec["steps"], 2), *([rec["steps"] - 1] if rec["outcome"] == "success" else [])]
+        for index in range(len(taken)):
             picture = np.full((size, size, 3), 90, np.uint8)
             picture[:, : 1 + index * size // 20] = (60, 120, 60 if key["variant_id"] == FP else 160)
             writer.append_data(picture)

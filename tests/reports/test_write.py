@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.write import console_table, read_summary, write_reports
+from reports.console import console_table
+from reports.write import read_summary, write_reports
 
 
 class Page(HTMLParser):
@@ -83,6 +84,13 @@ def test_a_speed_that_was_not_measured_is_a_dash_with_a_footnote(run_folder):
 
 def test_a_measured_speed_is_shown(timed_folder):
     assert "1.31×" in console_table(timed_folder)
+
+
+def test_the_columns_of_the_console_table_are_aligned(timed_folder):
+    lines = console_table(timed_folder).splitlines()
+    assert len({len(line) for line in lines[:5]}) == 1
+    assert "[2] not measured: no integer kernel" in lines
+    assert any("built-in assets" in line for line in lines)
 
 
 @pytest.mark.parametrize("missing", ["episodes", "audits"])
