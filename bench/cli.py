@@ -1,0 +1,122 @@
+"""The command line, `qvla-bench` or `python -m bench`. Nothing heavy is imported before a command needs it.
+
+Exit codes: 0 done; 1 episodes ended in an error or are missing, or a check failed; 2 the command is not legal;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(arguments)
+    from bench.errors import BenchError
+    from envs.types import EnvironmentError_, SpecMismatch
+
+    try:
+        return args.command(args, arguments)
+    except (BenchError, EnvironmentError_, SpecMismatch) as error:
+        print(f"qvla-bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qvla-bench", description="Closed-loop benchmark for quantized vision-language-action policies.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_bench(commands)
+    listing = commands.add_parser("list", help="suites, policies, methods, protocols and devices, and what each needs")
+    listing.set_defaults(command=_list)
+    report = commands.add_parser("report", help="write the reports and videos of a run again")
+    report.add_argument("run", help="name of a run, or its folder")
+    report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
+    report.set_defaults(command=_report)
+    for name in ("preflight", "doctor"):
+        check = commands.add_parser(name, help="check whether this machine can run every suite")
+        check.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
+        check.set_defaults(command=_preflight)
+    assets = commands.add_parser("assets", help="where the scenes' asset files are")
+    assets.add_argument("action", choices=["path"])
+    assets.add_argument("--suite", default="libero_object", help="default: %(default)s")
+    assets.add_argument("--assets", help="asset pack (default: the suite's first)")
+    assets.set_defaults(command=_assets)
+    return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser(
+        "bench", help="run a suite with full precision and quantized variants; resumes what was interrupted",
+        description="Runs full precision and every METHOD on the same episodes. The same command again goes on where "
+                    "it stopped. The last line on stdout is one JSON object.")
+    bench.add_argument("--suite", required=True, help="see `qvla-bench list`")
+    bench.add_argument("--method", default="qvla",
+                       help="methods separated by blanks or commas, each NAME or NAME:option,option (default: "
+                            "%(default)s); full precision (fp) always runs")
+    bench.add_argument("--policy", help="default: the first policy made for the suite")
+    bench.add_argument("--trials", type=int, default=2, help="official init states per task (default: %(default)s)")
+    bench.add_argument("--tasks", help="task indices, such as 0,2,5-7 (default: all)")
+    bench.add_argument("--run", help="name of the run folder (default: made of suite, policy and methods)")
+    bench.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
+    bench.add_argument("--assets", help="asset pack, builtin or official (default: the suite's first)")
+    bench.add_argument("--protocol", default="oft", help="how episodes are played (default: %(default)s)")
+    bench.add_argument("--seed", type=int, default=0, help="every random number derives from it (default: %(default)s)")
+    bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs)")
+    bench.add_argument("--video", action=argparse.BooleanOptionalAction, default=True,
+                       help="film init state 0 of every task (default: on)")
+    bench.add_argument("--divergence-mm", type=float, default=5.0,
+                       help="distance at which two trajectories have parted (default: %(default)s)")
+    bench.add_argument("--allow-unsupported", action="store_true",
+                       help="run a variant although its method cannot quantize a layer that it wanted")
+    bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
+    bench.add_argument("--quiet", action="store_true", help="no progress bar")
+    bench.set_defaults(command=_bench)
+
+
+def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.command import bench
+
+    return bench(args, arguments)
+
+
+def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.listing import listing
+
+    print(listing())
+    return 0
+
+
+def _report(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.command import report, run_folder
+    from bench.errors import UsageError
+
+    folder = run_folder(args.run, args.runs_dir)
+    if not (folder / "header.json").is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no header.json")
+    report(folder)
+    return 0
+
+
+def _preflight(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.preflight import check_all
+
+    lines, fine = check_all(args.any_mujoco)
+    print("\n".join(lines))
+    return 0 if fine else 1
+
+
+def _assets(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.command import legal_assets
+    from bench.pool import suite_module
+
+    kind = legal_assets(args.suite, args.assets)
+    folder = suite_module(args.suite).assets_folder(kind)
+    print(folder if folder is not None else f"suite {args.suite!r} needs no asset files")
+    return 0

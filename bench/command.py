@@ -1,0 +1,138 @@
+"""The `bench` command: names to a spec, a spec to records, records to reports."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.errors import UsageError, lookup, unknown
+from bench.folder import RunFolder
+from bench.pool import suite_module
+from bench.preflight import preflight
+from bench.protocol import PROTOCOLS
+from bench.provenance import commit, machine, packages, usable_cpus
+from bench.records import RunHeader, RunStore
+from bench.spec import FULL_PRECISION, BenchSpec
+from bench.variants import make_variants, package_root, split_methods
+from envs.registry import SUITES
+from policies.registry import POLICIES
+
+
+def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run, report, print the table and the JSON line; return the exit code."""
+    spec = make_spec(args)
+    folder = run_folder(args.run or default_name(spec), args.runs_dir)
+    renderer = preflight(spec.suite, args.any_mujoco)
+    header = make_header(spec, renderer, arguments)
+    from bench.run import outstanding_errors, run
+    from bench.speed import time_variants
+
+    with RunStore(folder, header) as store:
+        missing = run(spec, store, shown=not args.quiet)
+        for reason in time_variants(spec, store):
+            print(f"speed not measured on {reason}", file=sys.stderr)
+        errors = outstanding_errors(store)
+        report(folder)
+    for record in errors:
+        print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
+    if missing:
+        print(f"{len(missing)} episodes have no outcome ({len(errors)} ended in an error); the same command runs them "
+              "again", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def report(folder: Path) -> None:
+    """Write videos and reports from the files of a run; print the table, then the summary on one line."""
+    import json
+
+    from reports.video import write_videos
+    from reports.write import console_table, read_summary, write_reports
+
+    if RunFolder(folder).frames_folder.is_dir():
+        write_videos(folder)
+    write_reports(folder)
+    print(console_table(folder))
+    print(json.dumps(read_summary(folder), allow_nan=False))
+
+
+def make_spec(args: argparse.Namespace) -> BenchSpec:
+    """The spec that the command line means. Names are checked before anything heavy is imported."""
+    lookup("suite", args.suite, SUITES)
+    lookup("protocol", args.protocol, PROTOCOLS)
+    assets = legal_assets(args.suite, args.assets)
+    policy = legal_policy(args.suite, args.policy)
+    methods = split_methods(args.method) if POLICIES[policy].quantizable or args.method != "qvla" else [FULL_PRECISION]
+    variants = make_variants(policy, methods)
+    tasks = suite_module(args.suite).tasks(args.suite)
+    chosen = parse_tasks(args.tasks, len(tasks))
+    most = min(tasks[index].init_states for index in chosen)
+    if args.trials > most:
+        raise UsageError(f"suite {args.suite!r} has {most} official init states per task, so trials is 1..{most}, "
+                         f"got {args.trials}")
+    return BenchSpec(
+        suite=args.suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
+        assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
+        divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported)
+
+
+def make_header(spec: BenchSpec, renderer: str | None, arguments: Sequence[str]) -> RunHeader:
+    """The spec with everything that a stranger needs to know of its circumstances."""
+    head, dirty = commit(package_root())
+    return RunHeader(
+        spec=spec, assets=suite_module(spec.suite).assets_stamp(spec.assets),
+        protocol=PROTOCOLS[spec.protocol].to_json(), machine=machine(), packages=packages(), commit=head, dirty=dirty,
+        renderer=renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def legal_policy(suite: str, name: str | None) -> str:
+    """`name`, or the suite's default policy; raises `UsageError` unless the policy was made for the suite."""
+    if name is None:
+        return next(policy for policy, entry in POLICIES.items() if suite in entry.suites)
+    entry = lookup("policy", name, POLICIES)
+    if suite not in entry.suites:
+        raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "
+                         + ", ".join(policy for policy, e in POLICIES.items() if suite in e.suites))
+    return name
+
+
+def legal_assets(suite: str, name: str | None) -> str:
+    """`name`, or the suite's default asset pack."""
+    legal = lookup("suite", suite, SUITES).assets
+    if name is not None and name not in legal:
+        raise UsageError(unknown(f"asset pack of {suite!r}", name, legal))
+    return name or legal[0]
+
+
+def parse_tasks(text: str | None, count: int) -> tuple[int, ...]:
+    """Ascending indices of a list such as "0,2,5-7"; all of 0 .. count - 1 for None."""
+    if text is None:
+        return tuple(range(count))
+    chosen: set[int] = set()
+    for part in re.split(r"[\s,]+", text.strip()):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match:
+            raise UsageError(f"tasks {text!r}: {part!r} is neither an index nor a range such as 5-7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not first <= last < count:
+            raise UsageError(f"tasks {text!r}: {part!r} leaves the suite's indices 0..{count - 1}")
+        chosen |= set(range(first, last + 1))
+    return tuple(sorted(chosen))
+
+
+def default_name(spec: BenchSpec) -> str:
+    """A name that the same command always gives, so that it resumes its own run."""
+    methods = [v.method for v in spec.variants if not v.baseline] or [FULL_PRECISION]
+    return "-".join(re.sub(r"[^A-Za-z0-9_.=]+", "-", part) for part in (spec.suite, spec.variants[0].policy, *methods))
+
+
+def run_folder(name: str, runs_dir: str) -> Path:
+    """The folder of the run `name`; a path to an existing folder names itself."""
+    if "/" in name and Path(name).is_dir():
+        return Path(name)
+    if not re.fullmatch(r"[A-Za-z0-9_.=-]*[A-Za-z0-9]", name):
+        raise UsageError(f"run name {name!r} has other characters than letters, digits, '_', '.', '=', '-'")
+    return Path(runs_dir) / name

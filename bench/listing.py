@@ -1,0 +1,34 @@
+"""What there is to choose from, and what each choice needs."""
+
+from __future__ import annotations
+
+from bench.protocol import PROTOCOLS
+from bench.timing.probe import devices, open_probe
+from envs.registry import SUITES
+from policies.registry import POLICIES
+from quantizers.registry import METHODS, config_class
+
+
+def listing() -> str:
+    """Suites, policies, methods, protocols and devices as text."""
+    suites = {name: f"assets {' or '.join(entry.assets)}; needs {entry.needs}" for name, entry in SUITES.items()}
+    policies = {name: f"for {', '.join(e.suites)}; {'can be quantized' if e.quantizable else 'full precision only'}; "
+                      f"needs {e.needs}" for name, e in POLICIES.items()}
+    methods = {name: _first_sentence(config_class(name)) + "; needs "
+               + ("calibration observations of the policy" if entry.needs_calibration else "nothing")
+               for name, entry in METHODS.items()}
+    protocols = {name: f"{p.settle_steps} settle steps, looks again every {p.replan_every} actions"
+                 for name, p in PROTOCOLS.items()}
+    absent = {name: open_probe(name).unavailable() for name in devices()}
+    clocks = {name: "available" if reason is None else f"not available: {reason}" for name, reason in absent.items()}
+    return "\n\n".join(_section(title, table) for title, table in (
+        ("SUITE", suites), ("POLICY", policies), ("METHOD", methods), ("PROTOCOL", protocols), ("DEVICE", clocks)))
+
+
+def _section(title: str, table: dict[str, str]) -> str:
+    width = max(map(len, table))
+    return "\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in table.items())])
+
+
+def _first_sentence(kind: type) -> str:
+    return " ".join((kind.__doc__ or kind.__name__).split("\n\n")[0].split()).rstrip(".")

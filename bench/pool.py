@@ -1,0 +1,55 @@
+"""Environments that stay open: compiling a scene takes longer than an episode's reset."""
+
+from __future__ import annotations
+
+import importlib
+from collections import OrderedDict
+
+from bench.errors import lookup
+from envs.registry import SUITES, SuiteModule
+from envs.types import Environment
+from policies.base import Policy
+
+CAPACITY = 10
+"""Open scenes at most: a whole suite, so that a second variant finds every scene compiled."""
+
+
+def suite_module(suite: str) -> SuiteModule:
+    """The module that serves `suite`; raises `UsageError` for an unknown name."""
+    return importlib.import_module(lookup("suite", suite, SUITES).module)
+
+
+class EnvironmentPool:
+    """The tasks of one suite, opened on demand for one kind of policy. Use it as a context manager."""
+
+    def __init__(self, suite: str, assets: str, capacity: int = CAPACITY) -> None:
+        self._suite = suite
+        self._assets = assets
+        self._capacity = capacity
+        self._open: OrderedDict[tuple[int, int, bool], Environment] = OrderedDict()
+
+    def get(self, task: int, policy: Policy) -> Environment:
+        """Task `task` as `policy` wants to see it; raises `SpecMismatch` if the two disagree on the action."""
+        key = (task, policy.image_size, policy.needs_privileged)
+        if key not in self._open:
+            env = suite_module(self._suite).open_task(self._suite, task, policy.image_size, self._assets,
+                                                      policy.needs_privileged)
+            self._open[key] = env
+            policy.action_spec.require(env.action_spec)
+        self._open.move_to_end(key)
+        while len(self._open) > self._capacity:
+            self._open.popitem(last=False)[1].close()
+        return self._open[key]
+
+    def drop(self, env: Environment) -> None:
+        """Close an environment that may be in an unknown state, so that its task is opened afresh."""
+        for key in [key for key, value in self._open.items() if value is env]:
+            del self._open[key]
+        env.close()
+
+    def __enter__(self) -> EnvironmentPool:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        while self._open:
+            self._open.popitem()[1].close()

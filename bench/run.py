@@ -1,0 +1,104 @@
+"""Walk a spec: every episode that the store does not have yet, one policy in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.drift import episode_drift
+from bench.errors import UsageError
+from bench.folder import write_json
+from bench.pool import EnvironmentPool
+from bench.progress import Progress
+from bench.protocol import PROTOCOLS, Protocol
+from bench.recorders import FilmRecorder, ObservationRecorder, Recorder, TraceRecorder
+from bench.records import EpisodeRecord, RunStore
+from bench.rollout import one_line, rollout
+from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
+from bench.variants import build
+from envs.types import Environment
+from policies.base import Policy
+
+
+def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]:
+    """Play what is missing; return the keys that still have no outcome, empty if the run is complete.
+
+    An episode that ends in an error is recorded and left for the next run. A variant's episode waits until its
+    full-precision partner has an outcome, because its drift is measured against it.
+    """
+    total = sum(1 for _ in spec.episodes())
+    with EnvironmentPool(spec.suite, spec.assets) as pool, Progress(total, len(store.keys()), shown) as progress:
+        for variant in spec.variants:
+            _run_variant(spec, variant, store, pool, progress)
+    return set(spec.episodes()) - store.keys()
+
+
+def _run_variant(spec: BenchSpec, variant: PolicyVariant, store: RunStore, pool: EnvironmentPool,
+                 progress: Progress) -> None:
+    done = store.keys()
+    keys = [k for k in spec.episodes() if k.variant_id == variant.variant_id and k not in done]
+    if not keys:
+        return
+    progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
+    policy, audit = prepared(spec, variant)
+    if audit is not None:
+        write_json(store.folder.audit(variant.variant_id), audit)
+    protocol, warm = PROTOCOLS[spec.protocol], False
+    for key in keys:
+        if not variant.baseline and _partner(spec, key) not in done:
+            continue
+        env = pool.get(key.task, policy)
+        if not warm:
+            # The first call of a network allocates and tunes; its latency is nobody's. The record is thrown away.
+            rollout(env, policy, key, replace(protocol, max_steps={spec.suite: 1}))
+            warm = True
+        record = _episode(spec, variant, key, env, policy, protocol, store)
+        store.append(record)
+        progress.add(record)
+        if record.outcome == "error":
+            progress.say(f"error in {key.variant_id} {key.pair}: {record.reason}")
+            pool.drop(env)
+
+
+def prepared(spec: BenchSpec, variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
+    """The policy of a variant and its audit; raises `UsageError` if a Linear that the method wanted is unsupported."""
+    import torch
+
+    torch.set_num_threads(spec.threads)
+    policy, audit = build(variant)
+    bad = [layer for layer in (audit or {"layers": ()})["layers"] if layer["status"] == "unsupported"]
+    if bad and not spec.allow_unsupported:
+        raise UsageError(f"method {variant.method!r} cannot quantize {len(bad)} layers of {variant.policy!r}, first "
+                         f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
+    return policy, audit
+
+
+def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Environment, policy: Policy,
+             protocol: Protocol, store: RunStore) -> EpisodeRecord:
+    """One episode with its files and, for a quantized variant, its drift."""
+    folder = store.folder
+    recorders: list[Recorder] = [TraceRecorder(folder.trace(key))]
+    if variant.baseline:
+        recorders.append(ObservationRecorder(folder.observations(key)))
+    if spec.video and key.init_state == 0:
+        recorders.append(FilmRecorder(folder.frames(key), env))
+    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)))
+    if variant.baseline or record.outcome == "error":
+        return record
+    try:
+        drift = episode_drift(policy, key, folder.observations(key), folder.trace(_partner(spec, key)),
+                              folder.trace(key), spec.divergence_mm)
+    except Exception as error:
+        return replace(record, outcome="error", reason=f"while measuring drift: {one_line(error)}", trace=None)
+    return replace(record, drift=drift)
+
+
+def _partner(spec: BenchSpec, key: EpisodeKey) -> EpisodeKey:
+    """The full-precision episode that `key` is compared with."""
+    return replace(key, variant_id=spec.variants[0].variant_id)
+
+
+def outstanding_errors(store: RunStore) -> Sequence[EpisodeRecord]:
+    """Records of the episodes whose last word is an error."""
+    return [record for record in store.records() if record.outcome == "error"]

@@ -1,0 +1,73 @@
+"""The timing pass at the end of a run: full precision and its variants, in turns, on what the policy really saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from bench.folder import RunFolder, write_json
+from bench.recorders import load_observations
+from bench.records import RunStore
+from bench.run import prepared
+from bench.spec import BenchSpec
+from bench.timing.interleave import ROUNDS, interleaved, timing_json
+from bench.timing.probe import TimingProbe, devices, open_probe
+from envs.types import Observation
+from policies.registry import POLICIES
+
+
+def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
+    """Time every variant on every device that has not been timed yet; return why a device was left out.
+
+    All variants are in memory at once, so a machine must hold them together.
+    """
+    if len(spec.variants) < 2 or not POLICIES[spec.variants[0].policy].quantizable:
+        return []
+    skipped, probes = [], []
+    for device in devices():
+        probe = open_probe(device)
+        reason = probe.unavailable()
+        if reason is not None:
+            skipped.append(f"{device}: {reason}")
+        elif not _timed(store.folder, device, spec):
+            probes.append(probe)
+    if probes:
+        _measure(spec, store, probes)
+    return skipped
+
+
+def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> None:
+    inputs = _stored_observations(spec, store)
+    if not inputs:
+        return
+    policies, no_claim = {}, {}
+    for variant in spec.variants:
+        policies[variant.variant_id], audit = prepared(spec, variant)
+        policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
+        if not variant.baseline and not audit["integer_arithmetic"]:
+            no_claim[variant.variant_id] = (f"backend {audit['backend']!r} computes in floating point; its speed says "
+                                            "nothing about the method")
+    steps = {vid: lambda observation, policy=policy: policy.act([observation]) for vid, policy in policies.items()}
+    for probe in probes:
+        samples = interleaved(probe, steps, inputs)
+        content = timing_json(probe.device, spec.threads, samples, spec.variants[0].variant_id, no_claim)
+        write_json(store.folder.timing(probe.device), content)
+
+
+def _stored_observations(spec: BenchSpec, store: RunStore) -> list[Observation]:
+    """One observation of each of the first full-precision episodes, from ever later in the episode."""
+    files = [store.folder.observations(key) for key in sorted(store.keys())
+             if key.variant_id == spec.variants[0].variant_id]
+    inputs = []
+    for index, path in enumerate(files[:ROUNDS]):
+        observations = load_observations(path)[0]
+        inputs.append(observations[index % len(observations)])
+    return inputs
+
+
+def _timed(folder: RunFolder, device: str, spec: BenchSpec) -> bool:
+    path = folder.timing(device)
+    if not path.exists():
+        return False
+    content: Mapping = json.loads(path.read_text())
+    return set(content["variants"]) == {v.variant_id for v in spec.variants}

@@ -1,0 +1,99 @@
+"""From names to the thing under test: method texts to variants, variants to policies with their audits."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UsageError, lookup, unknown
+from bench.spec import FULL_PRECISION, PolicyVariant
+from policies.base import Policy
+from policies.registry import POLICIES, PolicyEntry
+
+CALIBRATION_BATCH = 8
+"""Observations in one calibration batch."""
+
+
+def split_methods(text: str) -> list[str]:
+    """The methods of a list separated by blanks or commas; a comma between a method's own options separates nothing.
+
+    After `name:` a comma ends the method only if a method's name follows it.
+    """
+    from quantizers.registry import METHODS
+
+    found: list[str] = []
+    for part in re.split(r"([\s,]+)", text.strip(" ,")):
+        if not part or re.fullmatch(r"[\s,]+", part):
+            separator = part
+        elif found and "," in separator and ":" in found[-1] and part.partition(":")[0] not in METHODS:
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found
+
+
+def make_variants(policy: str, methods: Sequence[str]) -> tuple[PolicyVariant, ...]:
+    """Full precision first, then one variant per method; a method named twice is one variant.
+
+    Raises `UsageError` for an unknown policy or method, and for a policy without a network to quantize.
+    """
+    entry = lookup("policy", policy, POLICIES)
+    wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
+    if len(wanted) > 1 and not entry.quantizable:
+        raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
+                         f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
+    digest = weights_digest(policy, entry)
+    variants = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    return tuple({v.variant_id: v for v in reversed(variants)}[i] for i in dict.fromkeys(v.variant_id for v in variants))
+
+
+def weights_digest(name: str, entry: PolicyEntry) -> str | None:
+    """sha256 of the policy's weights file, None if it has none; raises `UsageError` if the file is missing."""
+    if entry.weights is None:
+        return None
+    path = package_root() / entry.weights
+    if not path.is_file():
+        raise UsageError(f"policy {name!r} needs its weights at {path}, which is missing. {entry.needs}")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def package_root() -> Path:
+    """The folder that holds the packages."""
+    return Path(find_spec("policies").origin).parent.parent
+
+
+def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
+    """The policy of a variant, quantized, and its audit as JSON; None for a policy without a network."""
+    entry = lookup("policy", variant.policy, POLICIES)
+    module, _, attribute = entry.target.partition(":")
+    policy = getattr(importlib.import_module(module), attribute)()
+    if not entry.quantizable:
+        return policy, None
+    from quantizers.calibration import CalibrationSet
+    from quantizers.quantize import quantize_
+    from quantizers.registry import METHODS, from_json
+
+    config = from_json(variant.config)
+    calibration = None
+    if METHODS[variant.config["method"]].needs_calibration:
+        observations, episodes = policy.calibration_observations()
+        batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
+                   for i in range(0, len(observations), CALIBRATION_BATCH)]
+        calibration = CalibrationSet.of(batches, episodes)
+    return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+
+
+def _config_json(method: str) -> dict[str, Any]:
+    from quantizers.registry import METHODS, UnknownMethod, parse_method, to_json
+
+    try:
+        return to_json(parse_method(method))
+    except UnknownMethod as error:
+        raise UsageError(unknown("method", method.partition(":")[0], METHODS)) from error
+    except ValueError as error:
+        raise UsageError(f"method {method!r}: {error}") from error

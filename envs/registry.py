@@ -1,0 +1,54 @@
+"""Which suites there are: one literal table, name -> the module that serves it and what it needs.
+
+Nothing is imported until a suite is opened, so an unknown name costs nothing. Every suite module has the functions of
+`SuiteModule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from envs.types import Environment, TaskSpec
+
+
+class SuiteModule(Protocol):
+    """What a module that serves suites must offer."""
+
+    def tasks(self, suite: str) -> Sequence[TaskSpec]:
+        """The tasks of `suite` in their official order, without starting a simulator."""
+
+    def open_task(self, suite: str, index: int, image_size: int, assets: str, privileged: bool) -> Environment:
+        """Open task `index`; images are uint8[image_size, image_size, 3]."""
+
+    def assets_stamp(self, assets: str) -> Mapping[str, Any]:
+        """`{"kind", "digest", ...}`: what the scenes are made of; runs with other stamps are never compared."""
+
+    def assets_folder(self, assets: str) -> Path | None:
+        """Where the asset files are, built first if need be; None for a suite without files."""
+
+
+@dataclass(frozen=True)
+class SuiteEntry:
+    """One suite of the table."""
+
+    module: str
+    """Dotted name of the `SuiteModule` that serves it."""
+    assets: tuple[str, ...]
+    """Legal asset packs, the default first; ("none",) for a suite that needs no files."""
+    preflight: str | None
+    """"module:function" that checks the machine, takes `any_mujoco` and gives the renderer; None if nothing can lack."""
+    needs: str
+    """What must be on the machine, in words."""
+
+
+LIBERO_NEEDS = "mujoco 3.2.3, robosuite 1.4.0 and hf-libero 0.1.4; EGL or OSMesa to render"
+
+SUITES: Mapping[str, SuiteEntry] = {
+    "libero_object": SuiteEntry("envs.libero.env", ("builtin", "official"), "envs.libero.preflight:preflight",
+                                 LIBERO_NEEDS),
+    "toy": SuiteEntry("envs.toy", ("none",), None, "nothing: a numpy world for tests of the harness"),
+}
+"""Suite name -> entry."""

@@ -1,0 +1,41 @@
+"""Which policies there are: one literal table, name -> "module:Class" and what it needs.
+
+Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is built without
+arguments and is a `policies.base.Policy`; one marked `quantizable` is a `QuantizablePolicy` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PolicyEntry:
+    """One policy of the table."""
+
+    target: str
+    """"module:Class"; the class takes no arguments."""
+    suites: tuple[str, ...]
+    """Suites it was made for; the first entry that names a suite is that suite's default policy."""
+    quantizable: bool
+    """Whether it has a network that a quantizer may rewrite."""
+    weights: str | None
+    """The weights file, relative to the package root, or None if it has none; its digest is part of every result."""
+    needs: str
+    """What must be on the machine, in words."""
+
+
+POLICIES: Mapping[str, PolicyEntry] = {
+    "pocket-oft": PolicyEntry(
+        "policies.pocket.oft:PocketOFT", ("libero_object",), True, "policies/pocket/pocket-oft.safetensors",
+        "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"),
+    "expert": PolicyEntry(
+        "policies.expert:Expert", ("libero_object",), False, None,
+        "simulator truth: it reads object poses, no images"),
+    "toy-vla": PolicyEntry(
+        "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained"),
+    "toy-scripted": PolicyEntry(
+        "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world"),
+}
+"""Policy name -> entry."""
