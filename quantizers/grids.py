@@ -64,7 +64,8 @@ def quantize_rows(
 def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """float32[O, I] that codes int8[O, I] and scales float32[O, G] stand for."""
     rows, width = codes.shape
-    return (codes.reshape(rows, scale.shape[1], -1).float() * scale.unsqueeze(-1)).reshape(rows, width)
+    groups = scale.shape[1]
+    return (codes.reshape(rows, groups, width // groups).float() * scale.unsqueeze(-1)).reshape(rows, width)
 
 
 def half_rows(weight: torch.Tensor) -> torch.Tensor:

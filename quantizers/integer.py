@@ -36,10 +36,10 @@ def fake_quantize_tokens(x: torch.Tensor) -> torch.Tensor:
 def accumulate(x_codes: torch.Tensor, w_codes: torch.Tensor, groups: int) -> torch.Tensor:
     """int32[G, M, R], exact: per group of inputs, the products of int8[M, I] activations and int8[R, I] weights."""
     if groups == 1:
-        return torch._int_mm(x_codes, w_codes.t()).unsqueeze(0)
+        return _product(x_codes, w_codes).unsqueeze(0)
     size = x_codes.shape[1] // groups
     pieces = zip(x_codes.split(size, dim=1), w_codes.split(size, dim=1), strict=True)
-    return torch.stack([torch._int_mm(a.contiguous(), b.contiguous().t()) for a, b in pieces])
+    return torch.stack([_product(a.contiguous(), b.contiguous()) for a, b in pieces])
 
 
 def rescale(accumulators: torch.Tensor, w_scale: torch.Tensor, x_scale: torch.Tensor) -> torch.Tensor:
@@ -48,3 +48,10 @@ def rescale(accumulators: torch.Tensor, w_scale: torch.Tensor, x_scale: torch.Te
     for group in range(1, accumulators.shape[0]):
         total.add_(accumulators[group].float().mul_(w_scale[:, group]))
     return total.mul_(x_scale)
+
+
+def _product(x_codes: torch.Tensor, w_codes: torch.Tensor) -> torch.Tensor:
+    # With a single input the strides of the transposed weight are ambiguous, and torch 2.13 reads the wrong memory.
+    if x_codes.shape[1] == 1:
+        return x_codes.int() * w_codes.int().t()
+    return torch._int_mm(x_codes, w_codes.t())

@@ -25,7 +25,7 @@ def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
             f"codes {int(codes.min())} .. {int(codes.max())} do not fit {bits} bits; the legal range is {low} .. {high}"
         )
     if bits == 8:
-        return codes.to(torch.int8).contiguous().view(torch.uint8)
+        return codes.to(torch.int8).clone(memory_format=torch.contiguous_format).view(torch.uint8)
     columns = codes.shape[1]
     width = row_bytes(columns, bits)
     shifted = (codes.to(torch.int16) - low).to(torch.uint8)

@@ -137,5 +137,5 @@ def _value(field: str, text: str, hint: Any) -> Any:
 
 
 def _nearest(text: str, names: Any) -> str:
-    close = difflib.get_close_matches(str(text), list(names), n=1)
+    close = difflib.get_close_matches(str(text), list(names), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,172 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from quantizers.grids import CHANNEL_BITS, fake_quantize, quantize_rows
+from quantizers.integer import fake_quantize_tokens, quantize_tokens
+from quantizers.linear import QuantLinear
+
+MIXES = {
+    "all at 2": [2],
+    "all at 4": [4],
+    "all at 8": [8],
+    "all at 16": [16],
+    "all pruned": [0],
+    "every width": [0, 2, 4, 8, 16],
+    "no float rows": [0, 2, 4, 8],
+    "nothing pruned": [8, 2],
+    "pruned or float": [0, 16],
+}
+
+
+def mixed_bits(rows: int, widths: list[int]) -> torch.Tensor:
+    choice = torch.randint(len(widths), (rows,), generator=torch.Generator().manual_seed(rows))
+    return torch.tensor(widths)[choice]
+
+
+def fake_weight(weight: torch.Tensor, bits: torch.Tensor, clip: str = "absmax") -> torch.Tensor:
+    result = torch.empty_like(weight)
+    for width in CHANNEL_BITS:
+        result[bits == width] = fake_quantize(weight[bits == width], width, clip)
+    return result
+
+
+def tensors_of(layer: nn.Module) -> list[torch.Tensor]:
+    found = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, dict):
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                walk(item)
+
+    walk(vars(layer))
+    return found
+
+
+@pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
+@pytest.mark.parametrize("clip", ["absmax", "search"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_the_reference_backend_equals_the_fake_quantized_layer_bit_for_bit(widths, clip, biased):
+    weight, bias, x = torch.randn(37, 29), torch.randn(37) if biased else None, torch.randn(2, 5, 29)
+    bits = mixed_bits(37, widths)
+    layer = QuantLinear(weight, bias, bits, clip=clip)
+    expected = fake_weight(weight, bits, clip)
+    assert torch.equal(layer.dequantized_weight(), expected)
+    assert torch.equal(layer(x), F.linear(x.reshape(10, 29), expected, bias).reshape(2, 5, 37))
+    assert torch.equal(layer.channel_bits(), bits)
+
+
+@pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
+@pytest.mark.parametrize("group_size", [None, 10])
+def test_the_cpu_backend_agrees_with_the_reference_backend(widths, group_size):
+    weight, bias, x = torch.randn(37, 30), torch.randn(37), torch.randn(2, 5, 30)
+    bits = mixed_bits(37, widths)
+    layers = [
+        QuantLinear(weight, bias, bits, group_size=group_size, activation_bits=8, backend=backend)
+        for backend in ("reference", "cpu")
+    ]
+    torch.testing.assert_close(layers[0](x), layers[1](x), rtol=1e-5, atol=1e-5)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 7, 49]))
+def test_accumulators_equal_the_integer_reference(rows, inputs, tokens):
+    weight, x = torch.randn(rows, inputs), torch.randn(tokens, inputs)
+    bits = mixed_bits(rows, [2, 4, 8])
+    layer = QuantLinear(weight, None, bits, activation_bits=8, backend="cpu")
+    codes = torch.cat([quantize_rows(weight[bits == width], width)[0] for width in (2, 4, 8)])
+    expected = quantize_tokens(x)[0].long() @ codes.long().t()
+    assert torch.equal(layer.accumulators(x)[0].long(), expected)
+
+
+def test_rows_of_16_bits_see_the_input_as_it_came():
+    weight, x = torch.randn(6, 8), torch.randn(3, 8)
+    bits = torch.tensor([16, 8, 16, 0, 4, 16])
+    for backend in ("reference", "cpu"):
+        y = QuantLinear(weight, None, bits, activation_bits=8, backend=backend)(x)
+        torch.testing.assert_close(y[:, bits == 16], F.linear(x, weight[bits == 16].half().float()))
+        torch.testing.assert_close(y[:, 1], F.linear(fake_quantize_tokens(x), fake_quantize(weight[1:2], 8))[:, 0])
+
+
+def test_pruned_rows_yield_their_bias():
+    bias = torch.randn(4)
+    for activation_bits, backend in ((None, "reference"), (8, "reference"), (8, "cpu")):
+        bits = torch.tensor([0, 8, 0, 16])
+        layer = QuantLinear(torch.randn(4, 6), bias, bits, activation_bits=activation_bits, backend=backend)
+        y = layer(torch.randn(3, 6))
+        assert torch.equal(y[:, bits == 0], bias[bits == 0].expand(3, 2))
+
+
+def test_a_token_gives_the_same_bits_alone_and_in_a_batch():
+    layer = QuantLinear(
+        torch.randn(33, 48), torch.randn(33), mixed_bits(33, [0, 2, 4, 8]), activation_bits=8, backend="cpu"
+    )
+    x = torch.randn(9, 48)
+    together = layer(x)
+    assert torch.equal(together, torch.cat([layer(token) for token in x.split(1)]))
+    loud = layer(torch.cat([x[:8], x[8:] * 1e4]))
+    assert torch.equal(loud[:8], together[:8])
+
+
+@pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
+def test_held_bytes_are_those_of_every_tensor_reachable_from_the_layer(widths):
+    weight, bias = torch.randn(37, 64), torch.randn(37)
+    layer = QuantLinear(weight, bias, mixed_bits(37, widths), activation_bits=8, backend="cpu")
+    layer(torch.randn(3, 64))
+    tensors = tensors_of(layer)
+    assert layer.held_bytes() == sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+    assert not list(layer.parameters())
+    # Nothing floating except scales, bias and the rows that stay at 16 bits.
+    floating = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+    bits = layer.channel_bits()
+    assert floating == 37 + int(((bits > 0) & (bits < 16)).sum()) + 64 * int((bits == 16).sum())
+
+
+def test_packed_rows_take_the_bytes_that_their_widths_say():
+    bits = torch.tensor([0, 2, 2, 4, 8, 16])
+    layer = QuantLinear(torch.randn(6, 64), torch.randn(6), bits)
+    codes, scales, positions, bias = 2 * 16 + 32 + 64 + 128, 4 * 4, 0, 24
+    assert layer.held_bytes() == codes + scales + positions + bias + 6 * 4
+    assert layer.metadata_bytes() == scales + 6 * 4
+    assert layer.stored_bytes() == layer.held_bytes() - 12
+
+
+def test_a_layer_of_one_width_needs_no_table_of_positions():
+    layer = QuantLinear(torch.randn(6, 64), None, torch.full((6,), 4))
+    assert layer.positions is None and layer.held_bytes() == 6 * 32 + 6 * 4
+
+
+def test_a_saved_layer_loads_into_one_of_the_same_widths():
+    bits = mixed_bits(12, [0, 2, 4, 8, 16])
+    layer = QuantLinear(torch.randn(12, 10), torch.randn(12), bits)
+    other = QuantLinear(torch.randn(12, 10), torch.randn(12), bits)
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(2, 10)
+    assert torch.equal(layer(x), other(x))
+
+
+def test_half_precision_inputs_give_half_precision_outputs():
+    layer = QuantLinear(torch.randn(4, 8), None, torch.full((4,), 8), activation_bits=8, backend="cpu")
+    assert layer(torch.randn(2, 8).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"bits": torch.tensor([8, 3])}, "cannot have 3 bits; legal widths are 0, 2, 4, 8, 16"),
+        ({"bits": torch.tensor([8])}, "one per row"),
+        ({"bits": torch.tensor([8, 8]), "activation_bits": 4}, "activation_bits is 4"),
+        ({"bits": torch.tensor([8, 8]), "backend": "gpu"}, "unknown backend 'gpu'"),
+        ({"bits": torch.tensor([8, 8]), "backend": "cpu"}, "needs activation_bits=8"),
+    ],
+)
+def test_impossible_layers_are_errors_that_name_the_legal_values(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        QuantLinear(torch.randn(2, 4), None, **arguments)

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from quantizers.identity import Identity
+from quantizers.quantize import _PLANNERS
+from quantizers.qvla import QVLA
+from quantizers.registry import METHODS, UnknownMethod, config_class, from_json, method_name, parse_method, to_json
+from quantizers.rtn import RTN
+
+EXAMPLES = {
+    "fp": Identity(),
+    "rtn": RTN(),
+    "rtn:w4": RTN(weight_bits=4, activation_bits=None),
+    "rtn:w8a8": RTN(weight_bits=8, activation_bits=8),
+    "rtn:w4a16,group=64": RTN(weight_bits=4, activation_bits=None, group_size=64),
+    "rtn:weight_bits=2, clip=search, group_size=none": RTN(weight_bits=2, clip="search"),
+    "rtn:w4a8,roles=vision/language/lm_head": RTN(weight_bits=4, roles=("vision", "language", "lm_head")),
+    "qvla": QVLA(),
+    "qvla:a16": QVLA(activation_bits=None),
+    "qvla:target_bits=4,budget=bytes": QVLA(budget="bytes"),
+    "qvla:bits=0/4/8,rule=hull,probes=4,damp=0.1": QVLA(bits=(0, 4, 8), rule="hull", probes=4, damp=0.1),
+}
+
+
+@pytest.mark.parametrize(("text", "config"), EXAMPLES.items())
+def test_a_method_is_written_as_text(text, config):
+    assert parse_method(text) == config
+
+
+@pytest.mark.parametrize("config", EXAMPLES.values())
+def test_configs_survive_json(config):
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_every_entry_has_a_class_and_a_planner():
+    for name in METHODS:
+        kind = config_class(name)
+        assert method_name(kind()) == name and kind in _PLANNERS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rtm:w4", "unknown method 'rtm'; legal names are fp, rtn, qvla; did you mean 'rtn'?"),
+        ("", "unknown method ''"),
+        ("rtn:w3", "weight_bits is 3; legal values are 2, 4, 8, 16"),
+        ("rtn:w4a4", "activation_bits is 4; legal values are 8, None"),
+        ("rtn:grup=64", "no field 'grup'.*did you mean 'group_size'"),
+        ("rtn:w4,group=x", "group_size is 'x'; it must be an integer"),
+        ("rtn:group=0", "group_size is 0"),
+        ("rtn:w4,weight_bits=8", "twice"),
+        ("rtn:four", "neither field=value nor a short form"),
+        ("rtn:w4,backend=cpu", "needs activation_bits=8"),
+        ("fp:w4", "method 'fp' has no field 'weight_bits'; its fields are none"),
+        ("qvla:rule=hul", "rule is 'hul'; legal values are hull, incremental, released; did you mean 'hull'?"),
+        ("qvla:w4", "no field 'weight_bits'"),
+        ("qvla:bits=0/3", "bits is '3'; legal values are 0, 2, 4, 8, 16"),
+        ("qvla:bits=4/2", "growing"),
+        ("qvla:target_bits=low", "must be a number"),
+        ("qvla:probes=0", "probes is 0"),
+        ("qvla:roles=eyes", "roles is 'eyes'; legal values are vision"),
+    ],
+)
+def test_a_wrong_text_is_an_error_that_names_the_legal_values(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_method(text)
+
+
+def test_an_unknown_name_in_json_is_an_error():
+    with pytest.raises(UnknownMethod, match="gptq"):
+        from_json({"method": "gptq"})
+    with pytest.raises(ValueError, match="no field 'bit'"):
+        from_json({"method": "qvla", "bit": 4})
+    with pytest.raises(TypeError, match="not the config"):
+        method_name(3)
