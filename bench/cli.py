@@ -57,9 +57,9 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         description="Runs full precision and every METHOD on the same episodes. The same command again goes on where "
                     "it stopped. The last line on stdout is one JSON object.")
     bench.add_argument("--suite", required=True, help="see `qvla-bench list`")
-    bench.add_argument("--method", default="qvla",
-                       help="methods separated by blanks or commas, each NAME or NAME:option,option (default: "
-                            "%(default)s); full precision (fp) always runs")
+    bench.add_argument("--method",
+                       help="methods separated by blanks or commas, each NAME or NAME:option,option (default: qvla, or "
+                            "fp for a policy without a network); full precision, fp, always runs")
     bench.add_argument("--policy", help="default: the first policy made for the suite")
     bench.add_argument("--trials", type=int, default=2, help="official init states per task (default: %(default)s)")
     bench.add_argument("--tasks", help="task indices, such as 0,2,5-7 (default: all)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from bench.spec import FULL_PRECISION, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import SUITES
 from policies.registry import POLICIES
+
+DEFAULT_METHOD = "qvla"
+"""The method that runs when none is named, if the policy has a network to quantize."""
 
 
 def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -47,10 +51,9 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def report(folder: Path) -> None:
     """Write videos and reports from the files of a run; print the table, then the summary on one line."""
-    import json
-
+    from reports.console import console_table
     from reports.video import write_videos
-    from reports.write import console_table, read_summary, write_reports
+    from reports.write import read_summary, write_reports
 
     if RunFolder(folder).frames_folder.is_dir():
         write_videos(folder)
@@ -65,8 +68,8 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     lookup("protocol", args.protocol, PROTOCOLS)
     assets = legal_assets(args.suite, args.assets)
     policy = legal_policy(args.suite, args.policy)
-    methods = split_methods(args.method) if POLICIES[policy].quantizable or args.method != "qvla" else [FULL_PRECISION]
-    variants = make_variants(policy, methods)
+    default = DEFAULT_METHOD if POLICIES[policy].quantizable else FULL_PRECISION
+    variants = make_variants(policy, split_methods(args.method or default))
     tasks = suite_module(args.suite).tasks(args.suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)

@@ -118,7 +118,8 @@ class BenchSpec:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32 or not self.divergence_mm > 0:
-            raise UsageError(f"legal are 0 <= seed < 2**32 and divergence_mm > 0, got {self.seed}, {self.divergence_mm}")
+            raise UsageError("legal are 0 <= seed < 2**32 and divergence_mm > 0, "
+                             f"got {self.seed} and {self.divergence_mm}")
 
     def episodes(self) -> Iterator[EpisodeKey]:
         """Every key: the baseline's first, then variant by variant, task by task, init state by init state."""

@@ -48,8 +48,11 @@ def make_variants(policy: str, methods: Sequence[str]) -> tuple[PolicyVariant, .
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
     digest = weights_digest(policy, entry)
-    variants = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
-    return tuple({v.variant_id: v for v in reversed(variants)}[i] for i in dict.fromkeys(v.variant_id for v in variants))
+    variants: dict[str, PolicyVariant] = {}
+    for method in wanted:
+        variant = PolicyVariant(policy, digest, method, _config_json(method))
+        variants.setdefault(variant.variant_id, variant)
+    return tuple(variants.values())
 
 
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:

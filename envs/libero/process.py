@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,14 +56,14 @@ def renderer() -> str:
 
 def check_mujoco(allow_other: bool = False) -> str:
     """Return the installed MuJoCo version; raise `PreflightError` if it is not the one LIBERO's scenes need."""
-    import mujoco
-
-    if mujoco.__version__ != MUJOCO_VERSION and not allow_other:
+    # Importing it would fix the OpenGL backend before `prepare` has chosen one.
+    installed = version("mujoco")
+    if installed != MUJOCO_VERSION and not allow_other:
         raise PreflightError(
-            f"MuJoCo {mujoco.__version__} is installed, legal is {MUJOCO_VERSION}: later releases change LIBERO's scenes. "
+            f"MuJoCo {installed} is installed, legal is {MUJOCO_VERSION}: later releases change LIBERO's scenes. "
             f"Install mujoco=={MUJOCO_VERSION}, or allow the other version with --any-mujoco; the record will say so."
         )
-    return mujoco.__version__
+    return installed
 
 
 @functools.cache
