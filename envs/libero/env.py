@@ -1,4 +1,4 @@
-"""A LIBERO task as an `Environment`: lazy pictures, success in the contract, an episode that depends on its key alone."""
+"""A LIBERO task as an `Environment`: lazy pictures, success in the contract, episodes that follow from their key."""
 
 from __future__ import annotations
 
@@ -59,16 +59,22 @@ class LiberoEnv:
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
         """See `envs.types.Environment`."""
         self.scene.place(init_state, seed, START_NOISE_RAD)
-        return self._observe() if observe else None
+        return self.observe() if observe else None
 
     def step(self, action: np.ndarray, observe: bool = True) -> StepResult:
         """See `envs.types.Environment`. Raises `ActionError` for NaN, Inf, a wrong shape or a value out of range."""
         success = self.scene.advance(self.action_spec.check(action))
-        return StepResult(self._observe() if observe else None, self.scene.state(), success, False, success)
+        return StepResult(self.observe() if observe else None, self.scene.state(), success, False, success)
 
-    def _observe(self) -> Observation:
+    def observe(self) -> Observation:
+        """What the world shows now; `reset` and `step` give the same when asked."""
         images = {name: self._draw(camera, self.image_size) for name, camera in CAMERAS.items() if self.image_size}
-        return Observation(images, self.scene.state(), self.task.instruction, self._truth() if self.privileged else None)
+        truth = self._truth() if self.privileged else None
+        return Observation(images, self.scene.state(), self.task.instruction, truth)
+
+    def look_privileged(self) -> Observation:
+        """The present state and simulator truth without images."""
+        return Observation({}, self.scene.state(), self.task.instruction, self._truth())
 
     def _truth(self) -> dict[str, np.ndarray]:
         pick, place = self.scene.problem.obj_of_interest[:2]

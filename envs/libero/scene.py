@@ -1,8 +1,8 @@
 """One compiled LIBERO scene: LIBERO's own problem class, compiled once, restored for every episode.
 
 The stock environment rebuilds its scene at each reset and computes the dynamics three times per physics step. Here the
-model is compiled once; an episode restores what a rebuild would give, and the control step runs one dynamics pass per
-physics step (`mj_step1`, the controller, `mj_step2`). Both give the stock environment's states, bit for bit.
+model is compiled once; an episode restores what a rebuild would give, and the control step computes positions and
+velocities once per physics step. Both give the stock environment's states, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PLACEMENT_TRIES = 200
 
 def _problem(task: TaskSpec, assets: Path, lean: bool):
     """LIBERO's environment object for `task`, without cameras or a renderer."""
-    import robosuite
-    from libero.libero.envs.bddl_base_domain import TASK_MAPPING
     import libero.libero.envs  # noqa: F401  (registers the problem classes)
+    import robosuite
     from libero.libero.envs import bddl_utils
+    from libero.libero.envs.bddl_base_domain import TASK_MAPPING
 
     file = str(suites.bddl_file(task))
     stock = TASK_MAPPING[bddl_utils.get_problem_info(file)["problem_name"]]
@@ -58,6 +58,9 @@ class LiberoScene:
         finally:
             np.random.set_state(state)
         self.problem.hard_reset = False
+        # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
+        sim = self.problem.sim
+        sim.reset = lambda: (type(sim).reset(sim), sim.forward())
         self.states = suites.init_states(task)
         self._body_pos = self.model.body_pos.copy()
         self._body_quat = self.model.body_quat.copy()
@@ -88,7 +91,8 @@ class LiberoScene:
         Raises `InitStateError` for an index out of range.
         """
         if init_state is not None and not 0 <= init_state < len(self.states):
-            raise InitStateError(f"{self.task.name} has no init state {init_state}, legal are 0 .. {len(self.states) - 1}")
+            legal = f"legal are 0 .. {len(self.states) - 1}"
+            raise InitStateError(f"{self.task.name} has no init state {init_state}, {legal}")
         before = np.random.get_state()
         try:
             self._restore(seed)
@@ -110,7 +114,7 @@ class LiberoScene:
         for attempt in range(_PLACEMENT_TRIES):
             np.random.seed((seed + 7919 * attempt) % 2**32)
             try:
-                # robosuite keeps the gripper's last command over a soft reset, and the solver's warm start.
+                # robosuite keeps the gripper's last command over a soft reset.
                 self.problem.robots[0].gripper.current_action = np.zeros(self.problem.robots[0].gripper.dof)
                 self.problem.reset()
                 return
@@ -121,17 +125,19 @@ class LiberoScene:
     def advance(self, action: np.ndarray) -> bool:
         """Run one control step (50 ms) and return whether the goal holds.
 
-        The same as robosuite's `step`, which computes the forward dynamics twice more per physics step for nothing.
+        The same as robosuite's `step`, whose two extra forward passes a physics step find positions and velocities up
+        to date. Their constraint solve stays: in MuJoCo 3.2.3 it moves the warm start, and so the last bits.
         """
         import mujoco
 
         problem, model, data = self.problem, self.model, self.data
         sim = problem.sim
         problem.timestep += 1
-        sim.forward = _nothing
+        sim.forward = lambda: mujoco.mj_forwardSkip(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
         try:
             for substep in range(int(problem.control_timestep / problem.model_timestep)):
                 mujoco.mj_step1(model, data)
+                sim.forward()
                 problem._pre_action(action, substep == 0)
                 mujoco.mj_step2(model, data)
         finally:
@@ -139,6 +145,29 @@ class LiberoScene:
         problem.cur_time += problem.control_timestep
         problem._post_action(action)
         return bool(problem._check_success())
+
+    def snapshot(self) -> tuple:
+        """Everything that `advance` depends on, for `restore`: physics, controller, gripper command."""
+        import mujoco
+
+        spec = mujoco.mjtState.mjSTATE_INTEGRATION
+        physics = np.empty(mujoco.mj_stateSize(self.model, spec))
+        mujoco.mj_getState(self.model, self.data, physics, spec)
+        robot = self.problem.robots[0]
+        controller = {k: np.copy(v) for k, v in vars(robot.controller).items() if isinstance(v, np.ndarray)}
+        return physics, controller, robot.controller.new_update, robot.gripper.current_action.copy()
+
+    def restore(self, saved: tuple) -> None:
+        """Return to a `snapshot` of this scene."""
+        import mujoco
+
+        physics, controller, new_update, gripper = saved
+        mujoco.mj_setState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        robot = self.problem.robots[0]
+        vars(robot.controller).update({k: np.copy(v) for k, v in controller.items()})
+        robot.controller.new_update = new_update
+        robot.gripper.current_action = gripper.copy()
+        mujoco.mj_forward(self.model, self.data)
 
     def state(self) -> np.ndarray:
         """float32[8]: see `envs.types.STATE_DIM`."""
@@ -172,7 +201,3 @@ class LiberoScene:
     def close(self) -> None:
         """Free the model."""
         self.problem.close()
-
-
-def _nothing() -> None:
-    """Stands in for `sim.forward` where the dynamics are up to date already."""

@@ -58,5 +58,5 @@ def init_states(task: TaskSpec) -> np.ndarray:
     except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
         raise InitStateError(f"cannot read the init states in {path}: {error}") from error
     if states.ndim != 2 or not np.isfinite(states).all():
-        raise InitStateError(f"{path} holds an array of shape {states.shape}, legal is (states, 1 + nq + nv), all finite")
+        raise InitStateError(f"{path} holds an array of shape {states.shape}; legal is (states, 1 + nq + nv), finite")
     return states

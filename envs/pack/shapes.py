@@ -57,20 +57,20 @@ def octagon(z: float, apothem: float, height: float) -> tuple[Part, ...]:
     )
 
 
-def open_box(inner_floor: float, inner_rim: float, wall: float, z_floor: Vec, z_rim: float, rgb: Rgb) -> tuple[Part, ...]:
-    """A square tub with flared walls. `z_floor` is (bottom, top, -) of the floor slab; all in millimetres."""
-    bottom, top, _ = z_floor
-    height = z_rim - bottom
-    flare = (inner_rim - inner_floor) / (z_rim - top)
-    radial = (inner_floor + inner_rim) / 2 + wall / 2
+def open_box(half_floor: float, half_rim: float, wall: float, heights: Vec, rgb: Rgb) -> tuple[Part, ...]:
+    """A square tub with flared walls. `heights` are those of the slab's underside, its top and the rim."""
+    bottom, top, rim = heights
+    height = rim - bottom
+    flare = (half_rim - half_floor) / (rim - top)
+    radial = (half_floor + half_rim) / 2 + wall / 2
     walls = tuple(
         Part(
             "box",
             (radial * (1, 0, -1, 0)[k], radial * (0, 1, 0, -1)[k], bottom + height / 2),
-            (wall / 2, inner_rim + wall * 0.6, height / 2),
+            (wall / 2, half_rim + wall * 0.6, height / 2),
             rgb, True, yaw=k * pi / 2, tilt=flare,
         )
         for k in range(4)
     )
-    floor = box((0.0, 0.0, (bottom + top) / 2), (2 * inner_floor + wall, 2 * inner_floor + wall, top - bottom), rgb)
+    floor = box((0.0, 0.0, (bottom + top) / 2), (2 * half_floor + wall, 2 * half_floor + wall, top - bottom), rgb)
     return (floor, *walls)

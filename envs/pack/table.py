@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from envs.pack.shapes import Part, Rgb, Vec, box, disc, label, octagon, open_box
 
-RED, WHITE, BLUE, YELLOW, GREEN = (0.80, 0.10, 0.10), (0.93, 0.93, 0.90), (0.13, 0.25, 0.70), (0.95, 0.80, 0.15), (0.15, 0.55, 0.20)
-BROWN, DARK, METAL, ORANGE, WICKER = (0.36, 0.17, 0.07), (0.12, 0.13, 0.12), (0.72, 0.72, 0.74), (0.96, 0.55, 0.08), (0.62, 0.44, 0.26)
+RED, WHITE, BLUE = (0.80, 0.10, 0.10), (0.93, 0.93, 0.90), (0.13, 0.25, 0.70)
+YELLOW, GREEN, ORANGE = (0.95, 0.80, 0.15), (0.15, 0.55, 0.20), (0.96, 0.55, 0.08)
+BROWN, DARK, METAL, WICKER = (0.36, 0.17, 0.07), (0.12, 0.13, 0.12), (0.72, 0.72, 0.74), (0.62, 0.44, 0.26)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def can(body: Rgb, band: Rgb) -> tuple[Part, ...]:
     """A soup can: 76.2 mm high, 30.5 mm radius, metal rims and a band around the middle."""
     return (
         *octagon(-0.5, 30.5, 76.2),
-        disc(-0.5, 32.5, 75.0, body), disc(-2.0, 32.9, 26.0, band), disc(36.8, 31.0, 1.6, METAL), disc(-38.0, 32.0, 1.2, METAL),
+        disc(-0.5, 32.5, 75.0, body), disc(-2.0, 32.9, 26.0, band),
+        disc(36.8, 31.0, 1.6, METAL), disc(-38.0, 32.0, 1.2, METAL),
     )
 
 
@@ -76,7 +78,6 @@ def carton(side: Rgb, top: Rgb, mark: Rgb) -> tuple[Part, ...]:
     """A gable-top drink carton, 131 mm high."""
     return (
         box((0.0, 0.0, -14.75), (53.0, 52.5, 110.0), side),
-        box((0.0, 13.5, 45.5), (53.0, 4.0, 33.0), None, tilt=0.0),
         box((0.0, 0.0, 46.0), (53.0, 30.0, 14.0), top), box((0.0, 0.0, 57.2), (53.0, 7.0, 8.4), top),
         label((0.0, 0.0, 30.0), (53.8, 53.3, 22.0), top), label((0.0, 0.0, -30.0), (30.0, 53.6, 40.0), mark),
         label((0.0, 0.0, -30.0), (54.0, 30.0, 40.0), mark),
@@ -132,7 +133,7 @@ OBJECTS: dict[str, ObjectSpec] = {
     "basket": ObjectSpec(
         SCANNED, "z", 0.136107, (1.27, 0.1, 60.86), (0.70711, 0.0, 0.0, 0.70711),
         (0.00081685, 0.00068429, 0.0006389), -0.06, 0.04, 0.025,
-        (*open_box(64.0, 72.0, 13.4, (4.21, 21.9, 0.0), 145.7, WICKER),),
+        open_box(64.0, 72.0, 13.4, (4.21, 21.9, 145.7), WICKER),
         (Region("contain_region", (0.0, 0.0, 71.85), (61.08, 61.08, 69.49)),)),
 }
 """Category -> what the pack writes for it."""
