@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from bench.errors import lookup
 from envs.registry import SUITES, SuiteModule
 from envs.types import Environment
-from policies.base import Policy
+
+if TYPE_CHECKING:  # it imports torch, and names are checked before that
+    from policies.base import Policy
 
 CAPACITY = 10
 """Open scenes at most: a whole suite, so that a second variant finds every scene compiled."""

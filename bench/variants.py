@@ -8,12 +8,14 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError, lookup, unknown
 from bench.spec import FULL_PRECISION, PolicyVariant
-from policies.base import Policy
 from policies.registry import POLICIES, PolicyEntry
+
+if TYPE_CHECKING:  # it imports torch, and names are checked before that
+    from policies.base import Policy
 
 CALIBRATION_BATCH = 8
 """Observations in one calibration batch."""

@@ -39,7 +39,7 @@ class SuiteEntry:
     assets: tuple[str, ...]
     """Legal asset packs, the default first; ("none",) for a suite that needs no files."""
     preflight: str | None
-    """"module:function" that takes `any_mujoco`, checks the machine and gives the renderer; None if nothing can lack."""
+    """"module:function" that takes `any_mujoco` and gives the renderer, or raises; None if nothing can lack."""
     needs: str
     """What must be on the machine, in words."""
 

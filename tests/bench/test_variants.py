@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from bench import variants
+from bench.errors import UsageError
+from bench.variants import build, make_variants, split_methods, weights_digest
+from policies.registry import POLICIES, PolicyEntry
+
+
+@pytest.mark.parametrize(("text", "methods"), [
+    ("qvla", ["qvla"]),
+    ("rtn qvla", ["rtn", "qvla"]),
+    (" rtn,qvla, fp ", ["rtn", "qvla", "fp"]),
+    ("rtn:w4,group=64,qvla:bits=4/8,rule=hull rtn", ["rtn:w4,group=64", "qvla:bits=4/8,rule=hull", "rtn"]),
+    ("rtn:w8a8,rtn:w4,clip=search", ["rtn:w8a8", "rtn:w4,clip=search"]),
+    ("", []),
+])
+def test_commas_separate_methods_but_not_the_options_of_one(text, methods):
+    assert split_methods(text) == methods
+
+
+def test_full_precision_is_first_and_nothing_is_twice():
+    made = make_variants("toy-vla", ["rtn:w4", "fp", "rtn:w4a16", "rtn"])
+    assert [v.method for v in made] == ["fp", "rtn:w4", "rtn"]
+
+
+def test_the_weights_decide_the_variant(tmp_path, monkeypatch):
+    (tmp_path / "w").write_bytes(b"weights")
+    entry = PolicyEntry("m:C", ("toy",), True, "w", "nothing")
+    monkeypatch.setattr(variants, "package_root", lambda: tmp_path)
+    assert weights_digest("p", entry) == hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "w").unlink()
+    with pytest.raises(UsageError, match="missing"):
+        weights_digest("p", entry)
+
+
+def test_a_method_with_calibration_gets_the_policy_s_own():
+    _, variant = make_variants("toy-vla", ["qvla"])
+    _, audit = build(variant)
+    assert audit["method"] == "qvla" and len(audit["calibration_digest"]) == 64
+    assert build(variant)[1]["calibration_digest"] == audit["calibration_digest"]
+
+
+def test_a_policy_without_a_network_has_no_audit():
+    (variant,) = make_variants("toy-scripted", ["fp"])
+    policy, audit = build(variant)
+    assert policy.name == "toy-scripted" and audit is None
+
+
+def test_every_suite_has_a_default_policy_that_can_be_quantized():
+    from envs.registry import SUITES
+
+    for suite in SUITES:
+        assert next(entry for entry in POLICIES.values() if suite in entry.suites).quantizable
