@@ -34,41 +34,52 @@ def allocate(error: np.ndarray, size: np.ndarray, limit: float, rule: Rule = "hu
     level = np.full(len(size), size.shape[1] - 1)
     if excess <= 0:
         return level
-    return _hull(error, size, excess, level) if rule == "hull" else _stages(error, size, excess, level, rule)
-
-
-def _hull(error: np.ndarray, size: np.ndarray, excess: float, level: np.ndarray) -> np.ndarray:
-    channels, slopes, saved, targets = [], [], [], []
-    at, steepest = level.copy(), np.full(len(size), -np.inf)
-    rows = np.arange(len(size))
-    while len(rows):
-        below = np.arange(size.shape[1]) < at[rows, None]
-        gained = np.where(below, size[rows, at[rows], None] - size[rows], 1.0)
-        slope = np.where(below, (error[rows] - error[rows, at[rows], None]) / gained, np.inf)
-        # The first minimum is the smallest width, so channels that lie on one line go straight to its end.
-        target = slope.argmin(axis=1)
-        here = np.arange(len(rows))
-        # On a hull slopes grow; the maximum only undoes rounding, so that a sort cannot swap a channel's own steps.
-        steepest[rows] = np.maximum(steepest[rows], slope[here, target])
-        channels.append(rows)
-        slopes.append(steepest[rows])
-        saved.append(gained[here, target])
-        targets.append(target)
-        at[rows] = target
-        rows = rows[target > 0]
-    channel, target = np.concatenate(channels), np.concatenate(targets)
+    if rule == "released":
+        return _released(error, size, excess, level)
+    channel, target, slope, saved = _hull_steps(error, size) if rule == "hull" else _stage_steps(error, size)
     # Equal slopes (dead channels, above all) are taken in the order of the channels; a stable sort keeps their steps.
-    order = np.lexsort((channel, np.concatenate(slopes)))
-    taken = order[: 1 + np.searchsorted(np.cumsum(np.concatenate(saved)[order]), excess)]
+    order = np.lexsort((channel, slope))
+    taken = order[: 1 + np.searchsorted(np.cumsum(saved[order]), excess)]
     np.minimum.at(level, channel[taken], target[taken])
     return level
 
 
-def _stages(error: np.ndarray, size: np.ndarray, excess: float, level: np.ndarray, rule: Rule) -> np.ndarray:
-    added = error[:, :-1] - (error[:, 1:] if rule == "incremental" else 0.0)
+_Steps = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Channel, target level, error added per size saved, and size saved, of every demotion; a channel's own in order."""
+
+
+def _hull_steps(error: np.ndarray, size: np.ndarray) -> _Steps:
+    parts = []
+    rows, at = np.arange(len(size)), np.full(len(size), size.shape[1] - 1)
+    steepest = np.full(len(size), -np.inf)
+    while len(rows):
+        below = np.arange(size.shape[1]) < at[:, None]
+        here = np.arange(len(rows))
+        gained = np.where(below, size[rows, at][:, None] - size[rows], 1.0)
+        slope = np.where(below, (error[rows] - error[rows, at][:, None]) / gained, np.inf)
+        # The first minimum is the smallest width, so channels whose points lie on a line go straight to its end.
+        target = slope.argmin(axis=1)
+        # On a hull slopes grow; the maximum only undoes rounding, so that a sort cannot swap a channel's own steps.
+        steepest = np.maximum(steepest, slope[here, target])
+        parts.append((rows, target, steepest, gained[here, target]))
+        more = target > 0
+        rows, at, steepest = rows[more], target[more], steepest[more]
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+def _stage_steps(error: np.ndarray, size: np.ndarray) -> _Steps:
+    added, saved = (error[:, :-1] - error[:, 1:])[:, ::-1], (size[:, 1:] - size[:, :-1])[:, ::-1]
+    # A greedy choice takes a channel's cheaper step as soon as the dearer one before it is taken: the running maximum.
+    slope = np.maximum.accumulate(added / saved, axis=1)
+    channels, steps = slope.shape
+    target = np.tile(np.arange(steps - 1, -1, -1), channels)
+    return np.repeat(np.arange(channels), steps), target, slope.ravel(), saved.ravel()
+
+
+def _released(error: np.ndarray, size: np.ndarray, excess: float, level: np.ndarray) -> np.ndarray:
     saved = size[:, 1:] - size[:, :-1]
-    key, saved, level = (added / saved).tolist(), saved.tolist(), level.tolist()
-    # (key, arrival, channel): equal keys leave in the order in which they came, as in the released code.
+    key, saved, level = (error[:, :-1] / saved).tolist(), saved.tolist(), level.tolist()
+    # (key, arrival, channel): equal keys leave in the order in which they came, as in the authors' code.
     heap = [(steps[-1], channel, channel) for channel, steps in enumerate(key)]
     heapq.heapify(heap)
     arrivals = len(heap)

@@ -46,7 +46,7 @@ class QuantAudit:
     config: Mapping[str, Any]
     """The method's config as JSON."""
     backend: str
-    """`none` (nothing quantized), `reference` or `cpu`."""
+    """`none` (nothing quantized), `reference`, `cpu` or `mixed`; the last two give equal results."""
     integer_arithmetic: bool
     """True if the quantized layers multiply integers; only then may a speed-up be claimed."""
     calibration_digest: str | None

@@ -20,7 +20,9 @@ def quantize_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     A token of zeros gets scale 0. NaN and infinite inputs give a scale that is not finite, so that the output shows it.
     """
     largest = x.abs().amax(dim=1, keepdim=True)
-    inverse = torch.where(largest > 0, ACTIVATION_LIMIT / largest, torch.zeros_like(largest))
+    # `limit / largest` with a plain number would multiply by a rounded reciprocal.
+    inverse = torch.full_like(largest, ACTIVATION_LIMIT) / largest
+    inverse = torch.where(largest == 0, torch.zeros_like(inverse), inverse)
     # The smallest floats have an infinite inverse; such a token is zero for all purposes.
     inverse = torch.where(torch.isinf(inverse), torch.zeros_like(inverse), inverse)
     codes = (x * inverse).round_().to(torch.int8)

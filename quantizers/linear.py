@@ -6,19 +6,20 @@ channel went; a layer whose rows all have one width needs no such table. A prune
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from quantizers import integer
+from quantizers import integer, native
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
 
-Backend = Literal["reference", "cpu"]
-"""`reference` dequantizes and multiplies in float32; `cpu` multiplies integers."""
-BACKENDS: tuple[Backend, ...] = ("reference", "cpu")
+Backend = Literal["reference", "cpu", "mixed"]
+"""`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
+tensor operations, `mixed` with compiled steps around the product."""
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class QuantLinear(nn.Module):
@@ -63,7 +64,11 @@ class QuantLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float[..., O] of float[..., I]."""
         tokens = x.reshape(-1, self.in_features).float()
-        y = self._integer_forward(tokens) if self.backend == "cpu" else self._reference_forward(tokens)
+        y = {
+            "reference": self._reference_forward,
+            "cpu": self._integer_forward,
+            "mixed": self._compiled_forward,
+        }[self.backend](tokens)
         return y.reshape(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def dequantized_weight(self) -> torch.Tensor:
@@ -122,6 +127,24 @@ class QuantLinear(nn.Module):
         y = self._restore(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), dim=1)
         return y if self.bias is None else y.add_(self.bias)
 
+    def _compiled_forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.scale is None:
+            return self._integer_forward(tokens)
+        codes, x_scale = native.quantize_tokens(tokens)
+        if self.positions is None and len(self.codes8 if self.codes8 is not None else ()) == self.out_features:
+            rows = unpack(self.codes8, 8, self.in_features)
+        else:
+            # Rows are unpacked to their own places, so that the product comes out in order. Those without codes are
+            # zeros there: cheaper than a permutation of the product unless most of the layer is pruned.
+            blocks = {width: getattr(self, f"codes{width}") for width in CODE_BITS}
+            rows = native.unpack_rows(blocks, self.positions, self.out_features, self.in_features)
+        products = integer.accumulate(codes, rows, self.scale.shape[1])
+        y = native.rescale(products, self.scale, self.positions, x_scale, self.bias)
+        if self.rows16 is not None:
+            exact = F.linear(tokens, self.rows16.float())
+            native.place_rows(exact, self.positions, len(self.scale), self.bias, y)
+        return y
+
     def _restore(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
         """Stored rows (and, last, the one that stands for all pruned rows) in the order of the original layer."""
         if self.positions is None:
@@ -165,5 +188,9 @@ def _check(weight: torch.Tensor, bits: torch.Tensor, activation_bits: int | None
         raise ValueError(f"activation_bits is {activation_bits}; legal values are None and 8")
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; legal values are {', '.join(BACKENDS)}")
-    if backend == "cpu" and activation_bits is None:
-        raise ValueError("backend 'cpu' multiplies integers and needs activation_bits=8; use 'reference' without")
+    if backend != "reference" and activation_bits is None:
+        raise ValueError(
+            f"backend {backend!r} multiplies integers and needs activation_bits=8; use 'reference' without"
+        )
+    if backend == "mixed" and native.why_unavailable():
+        raise ValueError(f"backend 'mixed' cannot be used here: {native.why_unavailable()}")

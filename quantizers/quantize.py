@@ -15,7 +15,7 @@ from quantizers.calibration import CalibrationSet
 from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.ledger import held_bytes, storage_bytes, weight_bits
-from quantizers.linear import QuantLinear
+from quantizers.linear import Backend, QuantLinear
 from quantizers.qvla import QVLA, plan_qvla
 from quantizers.registry import METHODS, QuantConfig, method_name, to_json
 from quantizers.rtn import RTN, plan_rtn
@@ -89,7 +89,10 @@ def quantize_(
     held_full, storage_full = held_bytes(module), storage_bytes(module)
     bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
     plan = _PLANNERS[type(config)](module, layout, wanted, config, calibration)
-    replacements = {site: _quantized(site, layer, config, plan) for site, layer in wanted.items()}
+    backend, backend_reason = "none", None
+    if wanted:
+        backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
+    replacements = {site: _quantized(site, layer, config, plan, backend) for site, layer in wanted.items()}
     for site, layer in replacements.items():
         parent, _, attribute = site.rpartition(".")
         setattr(module.get_submodule(parent), attribute, layer)
@@ -98,7 +101,7 @@ def quantize_(
     layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, plan) for site in layout.linears)
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
-    backend = next((layer.backend for layer in replacements.values()), "none")
+    diagnostics = plan.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})
     return QuantAudit(
         method=name,
         config=to_json(config),
@@ -115,7 +118,7 @@ def quantize_(
         mean_bits_per_weight=sum(map(weight_bits, measured))
         / sum(layer.in_features * layer.out_features for layer in measured),
         layers=layers,
-        diagnostics=plan.diagnostics,
+        diagnostics=diagnostics,
     )
 
 
@@ -146,7 +149,7 @@ def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig)
             raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")
 
 
-def _quantized(site: str, layer: nn.Linear, config: RTN | QVLA, plan: Plan) -> QuantLinear:
+def _quantized(site: str, layer: nn.Linear, config: RTN | QVLA, plan: Plan, backend: Backend) -> QuantLinear:
     try:
         return QuantLinear(
             layer.weight.detach(),
@@ -155,7 +158,7 @@ def _quantized(site: str, layer: nn.Linear, config: RTN | QVLA, plan: Plan) -> Q
             clip=config.clip,
             group_size=plan.group_size,
             activation_bits=config.activation_bits,
-            backend=resolve_backend(config.backend, config.activation_bits),
+            backend=backend,
         )
     except ValueError as error:
         raise ValueError(f"layer {site!r} ({layer.in_features} -> {layer.out_features}): {error}") from error

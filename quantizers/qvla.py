@@ -71,7 +71,7 @@ class QVLA:
     seed: int = 0
     """Seed of the probes and of the channels to check."""
     backend: BackendChoice = "auto"
-    """`auto` multiplies integers where activations are 8 bits, and dequantizes otherwise."""
+    """`auto` multiplies integers if activations have 8 bits, by compiled steps if there is a compiler."""
 
     def __post_init__(self) -> None:
         check_choices(self)

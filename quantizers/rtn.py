@@ -32,7 +32,7 @@ class RTN:
     roles: tuple[Role, ...] = ("vision", "language")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
-    """`auto` multiplies integers where activations are 8 bits, and dequantizes otherwise."""
+    """`auto` multiplies integers if activations have 8 bits, by compiled steps if there is a compiler."""
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -8,21 +8,23 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
+from quantizers import native
 from quantizers.audit import Status
 from quantizers.layout import LinearSite
 from quantizers.linear import Backend
 
-BackendChoice = Literal["auto", "reference", "cpu"]
+BackendChoice = Literal["auto", "reference", "cpu", "mixed"]
 """A backend of `quantizers.linear`, or `auto`."""
 
 
-def resolve_backend(choice: BackendChoice, activation_bits: int | None) -> Backend:
-    """The backend that a config asks for. Raises ValueError if it cannot do what the config asks."""
-    if choice == "auto":
-        return "reference" if activation_bits is None else "cpu"
-    if choice == "cpu" and activation_bits is None:
-        raise ValueError("backend 'cpu' multiplies integers and needs activation_bits=8; use 'reference' or 'auto'")
-    return choice
+def resolve_backend(choice: BackendChoice, activation_bits: int | None) -> tuple[Backend, str | None]:
+    """The backend that a config gets on this machine, and why it is not the faster one, if it is not."""
+    if choice != "auto":
+        return choice, None
+    if activation_bits is None:
+        return "reference", "activations are not quantized, so there is no integer product"
+    reason = native.why_unavailable()
+    return ("mixed", None) if reason is None else ("cpu", reason)
 
 
 def literals(hint: Any) -> tuple[Any, ...]:
@@ -49,7 +51,10 @@ def check_choices(config: Any) -> None:
         for item in value if many else (value,):
             if legal and item not in legal:
                 raise ValueError(f"{field.name} is {item!r}; legal values are {', '.join(map(str, legal))}")
-    resolve_backend(config.backend, config.activation_bits)
+    if config.backend in ("cpu", "mixed") and config.activation_bits is None:
+        raise ValueError(
+            f"backend {config.backend!r} multiplies integers and needs activation_bits=8; use 'reference' or 'auto'"
+        )
 
 
 def reasons_to_keep(module: nn.Module, sites: tuple[LinearSite, ...], config: Any) -> dict[str, tuple[Status, str]]:

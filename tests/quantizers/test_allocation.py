@@ -107,6 +107,20 @@ def test_released_rule_reproduces_a_plain_loop_with_its_ties(target):
     assert BITS[level].astype(int).tolist() == plain_released(proxy, bits, target)
 
 
+@given(seed=st.integers(0, 10_000), target=st.floats(0, 16))
+def test_incremental_rule_reproduces_a_plain_loop(seed, target):
+    error, size = problem(seed, 12)
+    level = [4] * 12
+    while total(size, np.array(level)) > target * 12:
+        candidates = [c for c in range(12) if level[c] > 0]
+        best = min(
+            candidates,
+            key=lambda c: (error[c, level[c] - 1] - error[c, level[c]]) / (size[c, level[c]] - size[c, level[c] - 1]),
+        )
+        level[best] -= 1
+    assert allocate(error, size, target * 12, "incremental").tolist() == level
+
+
 def test_released_rule_charges_the_whole_error_and_incremental_only_what_is_added():
     # Both channels go 16 -> 8 first; then the first adds 0.1 and the second 0.5, but the first stands at 1.1 in whole.
     error = np.array([[9.0, 9.0, 1.1, 1.0, 0.0], [9.0, 9.0, 0.5, 0.0, 0.0]])

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -8,7 +8,12 @@ from torch.nn import functional as F
 from quantizers.grids import CHANNEL_BITS, fake_quantize, quantize_rows
 from quantizers.integer import fake_quantize_tokens, quantize_tokens
 from quantizers.linear import QuantLinear
+from quantizers.native import why_unavailable
 
+INTEGER_BACKENDS = [
+    "cpu",
+    pytest.param("mixed", marks=pytest.mark.skipif(bool(why_unavailable()), reason=str(why_unavailable()))),
+]
 MIXES = {
     "all at 2": [2],
     "all at 4": [4],
@@ -20,6 +25,10 @@ MIXES = {
     "nothing pruned": [8, 2],
     "pruned or float": [0, 16],
 }
+
+
+def available(*backends: str) -> list[str]:
+    return [backend for backend in backends if backend != "mixed" or not why_unavailable()]
 
 
 def mixed_bits(rows: int, widths: list[int]) -> torch.Tensor:
@@ -66,16 +75,35 @@ def test_the_reference_backend_equals_the_fake_quantized_layer_bit_for_bit(width
 
 @pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
 @pytest.mark.parametrize("group_size", [None, 10])
-def test_the_cpu_backend_agrees_with_the_reference_backend(widths, group_size):
+@pytest.mark.parametrize("backend", INTEGER_BACKENDS)
+def test_integer_backends_agree_with_the_reference_backend(widths, group_size, backend):
     weight, bias, x = torch.randn(37, 30), torch.randn(37), torch.randn(2, 5, 30)
     bits = mixed_bits(37, widths)
     layers = [
-        QuantLinear(weight, bias, bits, group_size=group_size, activation_bits=8, backend=backend)
-        for backend in ("reference", "cpu")
+        QuantLinear(weight, bias, bits, group_size=group_size, activation_bits=8, backend=name)
+        for name in ("reference", backend)
     ]
     torch.testing.assert_close(layers[0](x), layers[1](x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.skipif(bool(why_unavailable()), reason=str(why_unavailable()))
+@pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
+@pytest.mark.parametrize("group_size", [None, 8])
+@pytest.mark.parametrize("sort", [True, False])
+def test_both_integer_backends_give_the_same_bits(widths, group_size, sort):
+    weight, bias, bits = torch.randn(37, 64), torch.randn(37), mixed_bits(37, widths)
+    bits = bits.sort().values if sort else bits
+    x = torch.randn(9, 64) * 10 ** torch.randn(9, 1)
+    for b in (bias, None):
+        first, second = (
+            QuantLinear(weight, b, bits, group_size=group_size, activation_bits=8, backend=backend)
+            for backend in ("cpu", "mixed")
+        )
+        assert torch.equal(first(x), second(x))
+        assert torch.equal(first(x.t().contiguous().t()), second(x.t().contiguous().t()))
+
+
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 7, 49]))
 def test_accumulators_equal_the_integer_reference(rows, inputs, tokens):
     weight, x = torch.randn(rows, inputs), torch.randn(tokens, inputs)
@@ -89,7 +117,7 @@ def test_accumulators_equal_the_integer_reference(rows, inputs, tokens):
 def test_rows_of_16_bits_see_the_input_as_it_came():
     weight, x = torch.randn(6, 8), torch.randn(3, 8)
     bits = torch.tensor([16, 8, 16, 0, 4, 16])
-    for backend in ("reference", "cpu"):
+    for backend in available("reference", "cpu", "mixed"):
         y = QuantLinear(weight, None, bits, activation_bits=8, backend=backend)(x)
         torch.testing.assert_close(y[:, bits == 16], F.linear(x, weight[bits == 16].half().float()))
         torch.testing.assert_close(y[:, 1], F.linear(fake_quantize_tokens(x), fake_quantize(weight[1:2], 8))[:, 0])
@@ -97,17 +125,18 @@ def test_rows_of_16_bits_see_the_input_as_it_came():
 
 def test_pruned_rows_yield_their_bias():
     bias = torch.randn(4)
-    for activation_bits, backend in ((None, "reference"), (8, "reference"), (8, "cpu")):
+    combinations = [(None, "reference"), *((8, backend) for backend in available("reference", "cpu", "mixed"))]
+    for activation_bits, backend in combinations:
         bits = torch.tensor([0, 8, 0, 16])
         layer = QuantLinear(torch.randn(4, 6), bias, bits, activation_bits=activation_bits, backend=backend)
         y = layer(torch.randn(3, 6))
         assert torch.equal(y[:, bits == 0], bias[bits == 0].expand(3, 2))
 
 
-def test_a_token_gives_the_same_bits_alone_and_in_a_batch():
-    layer = QuantLinear(
-        torch.randn(33, 48), torch.randn(33), mixed_bits(33, [0, 2, 4, 8]), activation_bits=8, backend="cpu"
-    )
+@pytest.mark.parametrize("backend", INTEGER_BACKENDS)
+def test_a_token_gives_the_same_bits_alone_and_in_a_batch(backend):
+    bits = mixed_bits(33, [0, 2, 4, 8])
+    layer = QuantLinear(torch.randn(33, 48), torch.randn(33), bits, activation_bits=8, backend=backend)
     x = torch.randn(9, 48)
     together = layer(x)
     assert torch.equal(together, torch.cat([layer(token) for token in x.split(1)]))
@@ -116,9 +145,10 @@ def test_a_token_gives_the_same_bits_alone_and_in_a_batch():
 
 
 @pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
-def test_held_bytes_are_those_of_every_tensor_reachable_from_the_layer(widths):
+@pytest.mark.parametrize("backend", INTEGER_BACKENDS)
+def test_held_bytes_are_those_of_every_tensor_reachable_from_the_layer(widths, backend):
     weight, bias = torch.randn(37, 64), torch.randn(37)
-    layer = QuantLinear(weight, bias, mixed_bits(37, widths), activation_bits=8, backend="cpu")
+    layer = QuantLinear(weight, bias, mixed_bits(37, widths), activation_bits=8, backend=backend)
     layer(torch.randn(3, 64))
     tensors = tensors_of(layer)
     assert layer.held_bytes() == sum(tensor.untyped_storage().nbytes() for tensor in tensors)
@@ -150,6 +180,15 @@ def test_a_saved_layer_loads_into_one_of_the_same_widths():
     other.load_state_dict(layer.state_dict())
     x = torch.randn(2, 10)
     assert torch.equal(layer(x), other(x))
+
+
+@pytest.mark.parametrize("backend", INTEGER_BACKENDS)
+def test_a_broken_token_reaches_the_output_and_spares_the_others(backend):
+    layer = QuantLinear(torch.randn(5, 8), None, mixed_bits(5, [2, 4, 8]), activation_bits=8, backend=backend)
+    x = torch.randn(3, 8)
+    x[1, 2] = float("nan")
+    y = layer(x)
+    assert y[1].isnan().all() and torch.isfinite(y[[0, 2]]).all()
 
 
 def test_half_precision_inputs_give_half_precision_outputs():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from quantizers import native
 from quantizers.audit import QuantAudit
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.linear import QuantLinear
@@ -13,6 +14,7 @@ from quantizers.registry import METHODS, parse_method
 
 METHOD_TEXTS = (
     "rtn:w8a8",
+    "rtn:w8a8,backend=cpu",
     "rtn:w4",
     "rtn:w2a8,clip=search",
     "rtn:w4a8,group=8",
@@ -108,6 +110,17 @@ def test_eight_bits_hardly_move_the_actions(policy, layout, calibration):
     quantize_(policy, layout, parse_method("rtn:w8a8"))
     moved = layout.forward(policy, calibration.batches[0])
     assert (moved - actions).norm() < 0.02 * actions.norm()
+
+
+def test_the_backend_is_what_auto_means_here(policy, layout, monkeypatch):
+    for text, backend in (("rtn:w8a8", "cpu"), ("rtn:w8", "reference"), ("rtn:w8a8,backend=reference", "reference")):
+        monkeypatch.setattr(native, "why_unavailable", lambda: "there is no compiler")
+        audit = quantize_(copy.deepcopy(policy), layout, parse_method(text))
+        assert audit.backend == backend and audit.integer_arithmetic == (backend == "cpu")
+        if backend == "cpu":
+            assert audit.diagnostics["backend_reason"] == "there is no compiler"
+    with pytest.raises(ValueError, match="backend 'mixed' cannot be used here: there is no compiler"):
+        quantize_(policy, layout, parse_method("rtn:w8a8,backend=mixed"))
 
 
 @pytest.mark.parametrize(("budget", "target"), [("mean_bits", 3.0), ("mean_bits", 6.5), ("bytes", 5.0), ("bytes", 9.0)])

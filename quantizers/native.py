@@ -1,0 +1,143 @@
+"""Compile `mixed.c` on first use, and call it.
+
+The backend `cpu` spends half of its time in a dozen small tensor operations around one int8 product. `mixed.c` does the
+same in a few calls with the same bits in the result. It needs a C compiler; where there is none, `why_unavailable` says
+so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+_SOURCE = Path(__file__).with_name("mixed.c")
+_COMPILERS = ("gcc", "cc", "clang")
+# No contraction: a fused multiply-add rounds once where the reference rounds twice.
+_FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_SIGNATURES = {
+    "quantize_tokens": "piipp",
+    "unpack_rows": "pipipipiip",
+    "rescale": "piiipippppp",
+    "place_rows": "piipiippp",
+}
+"""Arguments of each function: p is a pointer, i an int64."""
+
+
+class NoCompiler(RuntimeError):
+    """There is no C compiler, or it does not compile `mixed.c`."""
+
+
+@cache
+def why_unavailable() -> str | None:
+    """None if the compiled steps can be used on this machine, else the reason."""
+    try:
+        _library()
+    except NoCompiler as error:
+        return str(error)
+    return None
+
+
+def quantize_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `quantizers.integer.quantize_tokens`."""
+    x = x.contiguous()
+    tokens, inputs = x.shape
+    codes, scale = torch.empty(tokens, inputs, dtype=torch.int8), torch.empty(tokens, 1)
+    _library().quantize_tokens(x.data_ptr(), tokens, inputs, codes.data_ptr(), scale.data_ptr())
+    return codes, scale
+
+
+def unpack_rows(
+    codes: dict[int, torch.Tensor | None], positions: torch.Tensor | None, outputs: int, inputs: int
+) -> torch.Tensor:
+    """int8[O, I] of packed codes by width, in the order of the outputs, with zeros for rows that have no codes."""
+    rows = torch.empty(outputs, inputs, dtype=torch.int8)
+    blocks = [part for width in (2, 4, 8) for part in (_pointer(codes[width]), _length(codes[width]))]
+    _library().unpack_rows(*blocks, _pointer(positions), outputs, inputs, rows.data_ptr())
+    return rows
+
+
+def rescale(
+    sums: torch.Tensor,
+    w_scale: torch.Tensor,
+    positions: torch.Tensor | None,
+    x_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """float32[M, O] of accumulators int32[G, M, O] in the order of the outputs and scales float32[R, G] of stored rows.
+
+    Otherwise as `quantizers.integer.rescale`, with the bias float32[O] added; rows without a scale yield the bias.
+    """
+    groups, tokens, outputs = sums.shape
+    y, ordered = torch.empty(tokens, outputs), torch.empty(outputs, groups)
+    scales = (w_scale.data_ptr(), len(w_scale), _pointer(positions), ordered.data_ptr(), x_scale.data_ptr())
+    _library().rescale(sums.data_ptr(), groups, tokens, outputs, *scales, _pointer(bias), y.data_ptr())
+    return y
+
+
+def place_rows(
+    products: torch.Tensor, positions: torch.Tensor | None, coded: int, bias: torch.Tensor | None, y: torch.Tensor
+) -> None:
+    """Write products float32[M, H] of the rows stored behind the `coded` ones to their columns of y float32[M, O]."""
+    tokens, rows = products.shape
+    places = torch.empty(rows, dtype=torch.int32)
+    targets = (_pointer(bias), places.data_ptr(), y.data_ptr())
+    _library().place_rows(products.data_ptr(), tokens, rows, _pointer(positions), coded, y.shape[1], *targets)
+
+
+def _pointer(tensor: torch.Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _length(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else len(tensor)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if compiler is None:
+        raise NoCompiler(f"no C compiler found (looked for {', '.join(_COMPILERS)}); install one, or use backend 'cpu'")
+    target = _cache_folder() / f"mixed-{_fingerprint(compiler)}.so"
+    if not target.exists():
+        _compile(compiler, target)
+    library = ctypes.CDLL(str(target))
+    for name, kinds in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype = None
+        function.argtypes = [ctypes.c_void_p if kind == "p" else ctypes.c_int64 for kind in kinds]
+    return library
+
+
+def _compile(compiler: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCE), "-lm"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise NoCompiler(f"{' '.join(command)} failed with status {result.returncode}: {result.stderr.strip()}")
+        # Another process may compile at the same time; whoever comes last replaces an equal file.
+        os.replace(made, target)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qvla-bench"
+
+
+def _fingerprint(compiler: str) -> str:
+    """Source, flags, compiler and processor: code for one processor must not run on another that shares the cache."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+    parts = (_SOURCE.read_text(), " ".join(_FLAGS), version, platform.machine(), features)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

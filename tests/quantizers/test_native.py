@@ -1,0 +1,89 @@
+import subprocess
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantizers import integer, native
+from quantizers.packing import pack
+
+needs_compiler = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """No compiled library yet: an empty cache folder, and nothing remembered from other tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for function in (native._library, native.why_unavailable):
+        function.cache_clear()
+    yield tmp_path
+    for function in (native._library, native.why_unavailable):
+        function.cache_clear()
+
+
+@needs_compiler
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 70), st.integers(0, 1000))
+def test_compiled_tokens_equal_those_of_tensor_operations(tokens, inputs, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(tokens, inputs, generator=generator) * 10 ** torch.randn(tokens, 1, generator=generator)
+    for ours, theirs in zip(native.quantize_tokens(x), integer.quantize_tokens(x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@needs_compiler
+def test_compiled_tokens_of_zeros_and_of_the_smallest_floats_are_zero():
+    codes, scale = native.quantize_tokens(torch.tensor([[0.0, -0.0], [1e-45, -1e-45]]))
+    assert not codes.any() and scale[0] == 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_broken_token_has_a_scale_that_is_not_finite(value):
+    _, scale = native.quantize_tokens(torch.tensor([[1.0, value, 3.0], [1.0, 2.0, 3.0]]))
+    assert not torch.isfinite(scale[0]) and torch.isfinite(scale[1])
+
+
+@needs_compiler
+@settings(deadline=None)
+@given(st.integers(1, 70), st.integers(0, 1000))
+def test_rows_are_unpacked_to_their_own_places(inputs, seed):
+    generator = torch.Generator().manual_seed(seed)
+    codes = {
+        bits: torch.randint(-(1 << bits - 1), 1 << bits - 1, (2, inputs), generator=generator).to(torch.int8)
+        for bits in (2, 4, 8)
+    }
+    positions = torch.randperm(8, generator=generator).to(torch.int32)
+    rows = native.unpack_rows({bits: pack(block, bits) for bits, block in codes.items()}, positions, 8, inputs)
+    stored = torch.cat([*codes.values(), torch.zeros(2, inputs, dtype=torch.int8)])
+    assert torch.equal(rows, stored[positions.long()])
+
+
+def test_without_a_compiler_the_reason_and_the_next_step_are_given(fresh, monkeypatch):
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    assert (
+        "no C compiler found (looked for gcc, cc, clang); install one, or use backend 'cpu'" in native.why_unavailable()
+    )
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_quoted(fresh, monkeypatch):
+    monkeypatch.setattr(native, "_FLAGS", ("--no-such-flag",))
+    assert "--no-such-flag" in native.why_unavailable()
+    assert not list(fresh.rglob("*.so"))
+
+
+@needs_compiler
+def test_the_library_is_compiled_once_per_machine(fresh, monkeypatch):
+    assert native.why_unavailable() is None
+    assert len(list(fresh.rglob("mixed-*.so"))) == 1
+    native._library.cache_clear()
+    real = subprocess.run
+
+    def only_version(command, **options):
+        assert command[1:] == ["--version"]
+        return real(command, **options)
+
+    monkeypatch.setattr(native.subprocess, "run", only_version)
+    native._library()
