@@ -72,7 +72,7 @@ def test_a_variant_that_computes_the_same_has_no_drift(vla_spec, open_store, mon
         assert half[0] == half[1]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kills=st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.integers(1, 200)), min_size=1, max_size=3))
 def test_a_run_that_was_killed_anywhere_ends_like_one_that_was_not(vla_spec, tmp_path_factory, make_header, kills):
     folder = tmp_path_factory.mktemp("killed")
