@@ -120,7 +120,7 @@ def _add_batch(
             name = calls[position][0]
             g = _by_sample(gradient, len(actions), name)
             # A layer called several times (once per denoising step, say) moves the actions by the sum over its calls.
-            shift = torch.einsum("bto,btlo->blo", g, moves[position])
+            shift = (g.unsqueeze(2) * moves[position]).sum(dim=1)
             shifts[name] = shifts[name] + shift if name in shifts else shift
         for name, shift in shifts.items():
             totals[name].add_(shift.double().square().sum(dim=0), alpha=weight)
