@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from bench.drift import episode_drift
-from bench.errors import UsageError
+from bench.errors import StoreMismatch, UsageError
 from bench.folder import write_json
 from bench.pool import EnvironmentPool
 from bench.progress import Progress
@@ -42,8 +43,7 @@ def _run_variant(spec: BenchSpec, variant: PolicyVariant, store: RunStore, pool:
         return
     progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
     policy, audit = prepared(spec, variant)
-    if audit is not None:
-        write_json(store.folder.audit(variant.variant_id), audit)
+    _keep_audit(store, variant, audit)
     protocol, warm = PROTOCOLS[spec.protocol], False
     for key in keys:
         if not variant.baseline and _partner(spec, key) not in done:
@@ -72,6 +72,24 @@ def prepared(spec: BenchSpec, variant: PolicyVariant) -> tuple[Policy, dict[str,
         raise UsageError(f"method {variant.method!r} cannot quantize {len(bad)} layers of {variant.policy!r}, first "
                          f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
     return policy, audit
+
+
+def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] | None) -> None:
+    """Write the audit; raise `StoreMismatch` if earlier episodes of the variant ran on another quantization."""
+    if audit is None:
+        return
+    path = store.folder.audit(variant.variant_id)
+    if path.exists():
+        old, new = (_without_diagnostics(a) for a in (json.loads(path.read_text()), json.loads(json.dumps(audit))))
+        differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        if differing:
+            raise StoreMismatch(f"{variant.variant_id} was quantized differently before: {', '.join(differing)} of "
+                                f"{path} changed; name a new run (RUN=...)")
+    write_json(path, audit)
+
+
+def _without_diagnostics(audit: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in audit.items() if name != "diagnostics"}
 
 
 def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Environment, policy: Policy,

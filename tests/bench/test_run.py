@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bench.run
-from bench.errors import UsageError
+from bench.errors import StoreMismatch, UsageError
 from bench.records import RunStore
 from bench.run import outstanding_errors, run
 from bench.speed import time_variants
@@ -201,6 +201,20 @@ def test_a_layer_that_the_method_cannot_quantize_fails_the_run_unless_allowed(vl
     allowed = dataclasses.replace(vla_spec, allow_unsupported=True)
     with open_store(allowed, "allowed") as store:
         assert run(allowed, store, shown=False) == set()
+
+
+def test_a_run_does_not_go_on_with_another_quantization(vla_spec, open_store, monkeypatch):
+    with open_store(vla_spec) as store:
+        run(vla_spec, store, shown=False)
+
+    def recalibrated(variant):
+        policy, audit = build(variant)
+        return policy, {**audit, "calibration_digest": "other"}
+
+    monkeypatch.setattr(bench.run, "build", recalibrated)
+    more = dataclasses.replace(vla_spec, trials=3)
+    with open_store(more) as store, pytest.raises(StoreMismatch, match="calibration_digest"):
+        run(more, store, shown=False)
 
 
 def test_only_integer_arithmetic_gets_a_speed_up(vla_spec, open_store):
