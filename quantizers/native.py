@@ -3,6 +3,19 @@
 The backend `cpu` spends half of its time in a dozen small tensor operations around one int8 product. `mixed.c` does the
 same in a few calls with the same bits in the result. It needs a C compiler; where there is none, `why_unavailable` says
 so.
+
+Speed over a float32 Linear with the same shape, all rows at 4 bits, one thread of an AMD EPYC with AVX512-VNNI, torch
+2.13 (the machine was shared; take differences below 15 % as noise):
+
+    inputs -> outputs     1 token       60 tokens     128 tokens
+                        cpu  mixed     cpu  mixed     cpu  mixed
+     384 -> 384         0.2   0.4      1.7   3.2      2.5   4.7
+     384 -> 1024        0.7   1.4      2.7   4.8      3.6   5.8
+    1024 -> 384         0.7   1.1      2.4   5.0      3.6   6.1
+     768 -> 192         0.2   0.4      1.6   3.5      2.4   4.5
+    4096 -> 1024        1.6   3.1      3.5   4.5      4.8   5.8
+
+A layer of 256 thousand weights or less with a single token is faster in float32: a call costs about 20 microseconds.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ METHOD_TEXTS = (
     "rtn:w2a8,clip=search",
     "rtn:w4a8,group=8",
     "rtn:w16",
-    "qvla:probes=2",
-    "qvla:budget=bytes,rule=hull,probes=2,roles=vision/language/projector/action_head",
+    "qvla:probes=2,check_channels=3",
+    "qvla:budget=bytes,rule=hull,probes=2,check_channels=0,roles=vision/language/projector/action_head",
     "qvla:sensitivity=gram,rule=released,clip=absmax,a16,check_channels=0",
-    "qvla:target_bits=2,probes=2,recheck=3",
+    "qvla:target_bits=2,probes=2,recheck=3,check_channels=0",
 )
 
 
