@@ -74,7 +74,7 @@ assets: $(STAMP) ## build the asset files of SUITE and say where they are
 	@$(VENV)/bin/qvla-bench assets path --suite '$(SUITE)' $(if $(ASSETS),--assets '$(ASSETS)')
 
 pocket: $(STAMP) ## train the pocket policy again (hours; its weights are in the package)
-	$(RUN_PYTHON) -m policies.pocket.train $(ARGS)
+	$(RUN_PYTHON) -m bench.pocket $(ARGS)
 
 test: $(STAMP) ## pass the tests
 	$(RUN_PYTHON) -m pytest $(ARGS)

@@ -27,7 +27,7 @@ class PolicyVariant:
     policy: str
     """Registry name of the policy."""
     weights: str | None
-    """sha256 of its weights file, or None for a policy without one."""
+    """sha256 over the files of its checkpoint, or None for a policy without one."""
     method: str
     """The quantization as the user typed it; "fp" is full precision."""
     config: Mapping[str, Any]

@@ -58,13 +58,21 @@ def make_variants(policy: str, methods: Sequence[str]) -> tuple[PolicyVariant, .
 
 
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:
-    """sha256 of the policy's weights file, None if it has none; raises `UsageError` if the file is missing."""
+    """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
+
+    Raises `UsageError` if the folder has no files. Calibration observations lie there too, so other ones are another
+    variant.
+    """
     if entry.weights is None:
         return None
-    path = package_root() / entry.weights
-    if not path.is_file():
-        raise UsageError(f"policy {name!r} needs its weights at {path}, which is missing. {entry.needs}")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    folder = package_root() / entry.weights
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    if not files:
+        raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def package_root() -> Path:

@@ -21,14 +21,14 @@ class PolicyEntry:
     quantizable: bool
     """Whether it has a network that a quantizer may rewrite."""
     weights: str | None
-    """The weights file, relative to the package root, or None if it has none; its digest is part of every result."""
+    """Folder of its checkpoint below the package root, or None if it has none; its digest is part of every result."""
     needs: str
     """What must be on the machine, in words."""
 
 
 POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-oft": PolicyEntry(
-        "policies.pocket.oft:PocketOFT", ("libero_object",), True, "policies/pocket/pocket-oft.safetensors",
+        "policies.pocket.oft:PocketOFT", ("libero_object",), True, "policies/pocket/weights/pocket-oft",
         "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"),
     "expert": PolicyEntry(
         "policies.expert:Expert", ("libero_object",), False, None,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from bench import variants
@@ -27,14 +25,17 @@ def test_full_precision_is_first_and_nothing_is_twice():
     assert [v.method for v in made] == ["fp", "rtn:w4", "rtn"]
 
 
-def test_the_weights_decide_the_variant(tmp_path, monkeypatch):
-    (tmp_path / "w").write_bytes(b"weights")
-    entry = PolicyEntry("m:C", ("toy",), True, "w", "nothing")
+def test_every_file_of_the_checkpoint_decides_the_variant(tmp_path, monkeypatch):
+    entry = PolicyEntry("m:C", ("toy",), True, "checkpoint", "a checkpoint")
     monkeypatch.setattr(variants, "package_root", lambda: tmp_path)
-    assert weights_digest("p", entry) == hashlib.sha256(b"weights").hexdigest()
-    (tmp_path / "w").unlink()
-    with pytest.raises(UsageError, match="missing"):
+    with pytest.raises(UsageError, match="no file"):
         weights_digest("p", entry)
+    (tmp_path / "checkpoint").mkdir()
+    digests = []
+    for name, content in (("model", b"1"), ("calibration", b"1"), ("calibration", b"2")):
+        (tmp_path / "checkpoint" / name).write_bytes(content)
+        digests.append(weights_digest("p", entry))
+    assert len(set(digests)) == 3 and weights_digest("p", entry) == digests[-1]
 
 
 def test_a_method_with_calibration_gets_the_policy_s_own():
