@@ -40,7 +40,7 @@ class QuantLinear(nn.Module):
         activation_bits: int | None = None,
         backend: Backend = "reference",
     ) -> None:
-        """Quantize `weight` float[O, I] to `bits` int[O] per output channel; `bias` float[O] is kept as it is.
+        """Quantize `weight` float[O, I] to `bits` int[O] per output channel; `bias` float[O] is kept in float32.
 
         Raises ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
         """
@@ -50,7 +50,7 @@ class QuantLinear(nn.Module):
         self.group_size = group_size
         self.activation_bits = activation_bits
         self.backend = backend
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
         scales = []
         for width in CODE_BITS:
             codes, scale = quantize_rows(weight[bits == width], width, clip, group_size)
@@ -103,6 +103,18 @@ class QuantLinear(nn.Module):
         rows = ", ".join(f"{count} rows of {width} bits" for width, count in self._stored_rows().items())
         activations = "float" if self.activation_bits is None else f"{self.activation_bits} bit"
         return f"{self.in_features} -> {self.out_features}: {rows}; {activations} activations; {self.backend}"
+
+    def _apply(self, fn, recurse=True):
+        """Move the buffers, but leave their types alone, whatever `.half()` or `.to(dtype)` ask of the whole network.
+
+        Rounded scales would be another quantization, and the compiled steps read the bytes of float32.
+        """
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in before.items():
+            if buffer is not None and self._buffers[name].dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(self._buffers[name].device)
+        return self
 
     def _reference_forward(self, tokens: torch.Tensor) -> torch.Tensor:
         weight = self.dequantized_weight()

@@ -209,3 +209,21 @@ def test_half_precision_inputs_give_half_precision_outputs():
 def test_impossible_layers_are_errors_that_name_the_legal_values(arguments, message):
     with pytest.raises(ValueError, match=message):
         QuantLinear(torch.randn(2, 4), None, **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("backend", ["reference", *INTEGER_BACKENDS])
+def test_a_cast_of_the_whole_network_leaves_codes_scales_and_bias_alone(dtype, backend):
+    bits, x = mixed_bits(37, [0, 2, 4, 8, 16]), torch.randn(5, 29)
+    layer = QuantLinear(torch.randn(37, 29), torch.randn(37), bits, activation_bits=8, backend=backend)
+    before, y = {name: buffer.clone() for name, buffer in layer.named_buffers()}, layer(x)
+    network = nn.Sequential(layer, nn.Linear(37, 2)).to(dtype)
+    assert network[1].weight.dtype == dtype
+    for name, buffer in layer.named_buffers():
+        assert buffer.dtype == before[name].dtype and torch.equal(buffer, before[name])
+    assert torch.equal(layer(x), y) and layer(x.to(dtype)).dtype == dtype
+
+
+def test_the_bias_of_a_network_in_float16_is_held_in_float32():
+    layer = QuantLinear(torch.randn(3, 4).half(), torch.ones(3).half(), torch.full((3,), 8))
+    assert layer.bias.dtype == torch.float32 and layer.stored_bytes() == layer.held_bytes() - 6

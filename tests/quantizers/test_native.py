@@ -1,4 +1,6 @@
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +15,8 @@ needs_compiler = pytest.mark.skipif(native.why_unavailable() is not None, reason
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    """No compiled library yet: an empty cache folder, and nothing remembered from other tests."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    """No compiled library yet: an empty folder for temporary files, and nothing remembered from other tests."""
+    monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
     for function in (native._library, native.why_unavailable):
         function.cache_clear()
     yield tmp_path
@@ -87,3 +89,41 @@ def test_the_library_is_compiled_once_per_machine(fresh, monkeypatch):
 
     monkeypatch.setattr(native.subprocess, "run", only_version)
     native._library()
+
+
+@needs_compiler
+def test_compiled_code_lies_in_a_private_folder_and_not_below_home(fresh, monkeypatch):
+    monkeypatch.setenv("HOME", str(fresh / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert native.why_unavailable() is None
+    (folder,) = fresh.iterdir()
+    assert folder.name == f"qvla-bench-native-{os.getuid()}" and folder.stat().st_mode & 0o777 == 0o700
+
+
+def _readable_by_others(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+def _link(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def _file(folder: Path) -> None:
+    folder.write_text("")
+
+
+@needs_compiler
+@pytest.mark.parametrize("make", [_readable_by_others, _link, _file])
+def test_a_folder_that_others_could_have_filled_is_refused(fresh, make):
+    make(fresh / f"qvla-bench-native-{os.getuid()}")
+    assert f"qvla-bench-native-{os.getuid()}" in native.why_unavailable()
+    assert not list(fresh.rglob("*.so"))
+
+
+@needs_compiler
+def test_a_folder_of_another_user_is_refused(fresh, monkeypatch):
+    (fresh / "qvla-bench-native-4242").mkdir(mode=0o700)
+    monkeypatch.setattr(native.os, "getuid", lambda: 4242)
+    assert "belongs to user 4242 alone" in native.why_unavailable()
