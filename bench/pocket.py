@@ -38,7 +38,7 @@ class Round:
     """Peak learning rate."""
 
 
-ROUNDS = (Round(40, 64_000, 6e-4), Round(16, 64_000, 4e-4), Round(16, 96_000, 4e-4))
+ROUNDS = (Round(40, 64_000, 6e-4), Round(16, 64_000, 4e-4))
 """The recipe of the shipped weights."""
 
 
