@@ -35,6 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     listing = commands.add_parser("list", help="suites, policies, methods, protocols and devices, and what each needs")
     listing.set_defaults(command=_list)
+    protocol = commands.add_parser("protocol", help="show how a profile plays episodes, or what sets two apart")
+    actions = protocol.add_subparsers(required=True, metavar="ACTION")
+    for action, names in (("show", ("A",)), ("diff", ("A", "B"))):
+        asked = actions.add_parser(action)
+        for name in names:
+            asked.add_argument(name, help="name of a profile, see `qvla-bench list`")
+        asked.set_defaults(command=_protocol, action=action)
     report = commands.add_parser("report", help="write the reports and videos of a run again")
     report.add_argument("run", help="name of a run, or its folder")
     report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
@@ -90,6 +97,13 @@ def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.listing import listing
 
     print(listing())
+    return 0
+
+
+def _protocol(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.profiles import diff, show
+
+    print(show(args.A) if args.action == "show" else diff(args.A, args.B))
     return 0
 
 

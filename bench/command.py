@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
@@ -35,6 +36,10 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.run import outstanding_errors, run
     from bench.speed import time_variants
 
+    deviations = header.protocol["deviations"]
+    if deviations:
+        print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
+              file=sys.stderr)
     with RunStore(folder, header) as store:
         missing = run(spec, store, shown=not args.quiet)
         for reason in time_variants(spec, store):
@@ -87,8 +92,14 @@ def make_header(spec: BenchSpec, renderer: str | None, arguments: Sequence[str])
     head, dirty = commit(package_root())
     return RunHeader(
         spec=spec, assets=suite_module(spec.suite).assets_stamp(spec.assets),
-        protocol=PROTOCOLS[spec.protocol].to_json(), machine=machine(), packages=packages(), commit=head, dirty=dirty,
+        protocol=stamped_protocol(spec), machine=machine(), packages=packages(), commit=head, dirty=dirty,
         renderer=renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
+    """The profile in full, with what keeps this policy's run from being the published evaluation."""
+    protocol, policy = PROTOCOLS[spec.protocol], spec.variants[0].policy
+    return {**protocol.to_json(), "deviations": protocol.deviations(policy, POLICIES[policy].trained_on)}
 
 
 def legal_policy(suite: str, name: str | None) -> str:

@@ -17,7 +17,8 @@ def listing() -> str:
     methods = {name: _first_sentence(config_class(name)) + "; needs "
                + ("calibration observations of the policy" if entry.needs_calibration else "nothing")
                for name, entry in METHODS.items()}
-    protocols = {name: f"{p.settle_steps} settle steps, looks again every {p.replan_every} actions"
+    protocols = {name: f"{p.settle_steps} settle steps, looks again every {p.replan_every} actions; "
+                       f"`protocol show {name}` has the rest"
                  for name, p in PROTOCOLS.items()}
     absent = {name: open_probe(name).unavailable() for name in devices()}
     clocks = {name: "available" if reason is None else f"not available: {reason}" for name, reason in absent.items()}

@@ -52,6 +52,8 @@ class EpisodeRecord:
     """Path of the trace below the run folder, None if the episode ended in an error."""
     finished: str
     """ISO time, UTC."""
+    protocol: str
+    """Name of the profile that it was played by."""
     drift: Mapping[str, Any] | None = None
     """How far it is from full precision (`bench.drift`), None for the baseline and for errors."""
 
@@ -74,7 +76,7 @@ class RunHeader:
     assets: Mapping[str, Any]
     """Kind and digest of the scenes' assets."""
     protocol: Mapping[str, Any]
-    """The protocol profile, in full."""
+    """The protocol profile, in full, with `deviations`: what keeps the run from being the published evaluation."""
     machine: Mapping[str, Any]
     """Where it ran."""
     packages: Mapping[str, str]

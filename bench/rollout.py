@@ -48,7 +48,7 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
     return EpisodeRecord(
         key, env.task.name, env.task.instruction, outcome, reason, tally.steps, tuple(tally.latencies_ms),
         time.perf_counter() - began, memory.peak_bytes(), None if outcome == "error" else trace,
-        datetime.now(UTC).isoformat(timespec="seconds"))
+        datetime.now(UTC).isoformat(timespec="seconds"), protocol.name)
 
 
 def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol, recorders: Sequence[Recorder],
@@ -61,7 +61,7 @@ def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
         began = time.perf_counter()
         chunk = policy.act([observation])[0]
         tally.latencies_ms.append((time.perf_counter() - began) * 1e3)
-        plan = _plan(env, chunk, min(protocol.replan_every, cap - tally.steps))
+        plan = _plan(env, chunk, min(protocol.replan_every, cap - tally.steps), protocol.binarize_gripper)
         for recorder in recorders:
             recorder.on_decision(tally.steps, observation, chunk)
         for index, action in enumerate(plan, start=1):
@@ -76,18 +76,20 @@ def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
 
 def _settled(env: Environment, key: EpisodeKey, protocol: Protocol) -> Observation:
     """The first observation of the episode; objects have come to rest."""
-    observation = env.reset(key.init_state, key.env_seed(), observe=protocol.settle_steps == 0)
+    observation = env.reset(protocol.init_state(key), protocol.reset_seed(key), observe=protocol.settle_steps == 0)
     hold = np.array(env.action_spec.hold)
     for step in range(protocol.settle_steps):
         observation = env.step(hold, observe=step == protocol.settle_steps - 1).observation
     return observation
 
 
-def _plan(env: Environment, chunk: np.ndarray, count: int) -> list[np.ndarray]:
+def _plan(env: Environment, chunk: np.ndarray, count: int, binarize_gripper: bool) -> list[np.ndarray]:
     """The first `count` actions, each checked before any is executed; raises `ActionError`."""
     if chunk.ndim != 2 or not len(chunk):
         raise ActionError(f"a chunk has shape {chunk.shape}, legal is (H, {env.action_spec.dim}) with H >= 1")
-    return [env.action_spec.check(action) for action in chunk[:count]]
+    # The sign is taken of what was checked: of NaN it would be a command like any other.
+    plan = [env.action_spec.check(action) for action in chunk[:count]]
+    return [np.append(action[:-1], np.sign(action[-1])) for action in plan] if binarize_gripper else plan
 
 
 def one_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError, lookup, unknown
 from bench.spec import FULL_PRECISION, PolicyVariant
+from envs.types import SpecMismatch
 from policies.registry import POLICIES, PolicyEntry
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -81,10 +82,17 @@ def package_root() -> Path:
 
 
 def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
-    """The policy of a variant, quantized, and its audit as JSON; None for a policy without a network."""
+    """The policy of a variant, quantized, and its audit as JSON; None for a policy without a network.
+
+    Raises `SpecMismatch` if the policy is not what its entry declares.
+    """
     entry = lookup("policy", variant.policy, POLICIES)
     module, _, attribute = entry.target.partition(":")
     policy = getattr(importlib.import_module(module), attribute)()
+    declared = entry.trained_on.image_size if entry.trained_on else None
+    if declared not in (None, policy.image_size):
+        raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "
+                           f"policies/registry.py declares that it was trained on {declared}")
     if not entry.quantizable:
         return policy, None
     from quantizers.calibration import CalibrationSet

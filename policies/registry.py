@@ -7,7 +7,9 @@ arguments and is a `policies.base.Policy`; one marked `quantizable` is a `Quanti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
 
 
 @dataclass(frozen=True)
@@ -24,18 +26,30 @@ class PolicyEntry:
     """Folder of its checkpoint below the package root, or None if it has none; its digest is part of every result."""
     needs: str
     """What must be on the machine, in words."""
+    trained_on: Conventions | None = None
+    """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
+    not known, which every result then says."""
+
+
+_TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
+"""A scripted policy that reads simulator truth."""
 
 
 POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-oft": PolicyEntry(
         "policies.pocket.oft:PocketOFT", ("libero_object",), True, "policies/pocket/weights/pocket-oft",
-        "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"),
+        "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)",
+        Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
+                    state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)),
     "expert": PolicyEntry(
         "policies.expert:Expert", ("libero_object",), False, None,
-        "simulator truth: it reads object poses, no images"),
+        "simulator truth: it reads object poses, no images", _TRUTH),
     "toy-vla": PolicyEntry(
-        "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained"),
+        "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained",
+        Conventions(("agentview",), 32, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
+                    state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)),
     "toy-scripted": PolicyEntry(
-        "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world"),
+        "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world",
+        replace(_TRUTH, horizon=8)),
 }
 """Policy name -> entry."""

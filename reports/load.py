@@ -44,6 +44,7 @@ class RunFolderError(ValueError):
     +-- NotARunFolder         the folder or one of its required files is missing
     +-- UnsupportedSchema     the run was written in another layout
     +-- CorruptRun            a file is there and is not what it should be; file and line are named
+        +-- MixedProtocols    an episode was played by another protocol than the header's
     """
 
 
@@ -57,6 +58,10 @@ class UnsupportedSchema(RunFolderError):
 
 class CorruptRun(RunFolderError):
     """A file of the run is there and is not what it should be."""
+
+
+class MixedProtocols(CorruptRun):
+    """An episode was played by another protocol than the header's: success counts of the two cannot be added."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def load_run(path: str | Path) -> RunData:
         raise NotARunFolder(f"{folder} is not a run folder: it has no header.json; name a folder that a run wrote")
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
-    episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants})
+    episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
+                                      header["protocol"].get("name"))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
@@ -151,14 +157,14 @@ def _read_variants(header: Mapping[str, Any], file: Path) -> tuple[Variant, ...]
     return tuple(sorted(variants, key=lambda v: (policies.index(v.policy), not v.baseline)))
 
 
-def _read_episodes(file: Path, variant_ids: set[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The finished records and the outstanding errors; a run that was cut off before its first episode has neither."""
     finished: dict[tuple, dict] = {}
     errors: dict[tuple, dict] = {}
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     # Not splitlines(): an instruction may hold a Unicode line separator, which does not end a JSON line.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
-        record = _read_record(file, number, line, variant_ids)
+        record = _read_record(file, number, line, variant_ids, protocol)
         key = tuple(record[field] for field in KEY_FIELDS)
         if record["outcome"] == "error":
             errors[key] = record
@@ -173,7 +179,7 @@ def _read_episodes(file: Path, variant_ids: set[str]) -> tuple[pd.DataFrame, pd.
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
 
-def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> dict[str, Any]:
+def _read_record(file: Path, number: int, line: str, variant_ids: set[str], protocol: str | None) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -191,5 +197,9 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> d
     if key["variant_id"] not in variant_ids:
         raise CorruptRun(f"{file} line {number} names variant {key['variant_id']!r}, "
                          f"the header has {', '.join(sorted(variant_ids))}")
+    # A record without a stamp is older than the stamp; its run could have no protocol but the header's.
+    if record.get("protocol", protocol) != protocol:
+        raise MixedProtocols(f"{file} line {number} was played by protocol {record['protocol']!r}, the run by "
+                             f"{protocol!r}; report each protocol from a run of its own")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
     return row | {"success": record["outcome"] == "success", "line": number}

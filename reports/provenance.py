@@ -20,7 +20,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
     starts = "; ".join(f"{s['created']} from {_commit(s)}" for s in header.get("starts", []))
     return [
         ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
-        ("Protocol", _flat(header["protocol"])),
+        ("Protocol", _flat({k: v for k, v in header["protocol"].items() if k != "deviations"})),
         ("Machine", _flat(header["machine"])),
         ("Renderer", header.get("renderer") or UNKNOWN),
         ("Commit", _commit(header)),
@@ -41,6 +41,10 @@ def notices(run: RunData) -> list[str]:
     if kind == "builtin":
         lines.append("The scenes use the built-in assets. These figures are not comparable with figures on the "
                      "official assets, published ones included.")
+    deviations = run.header["protocol"].get("deviations", [])
+    if deviations:
+        lines.append(f"These are not figures of protocol {run.header['protocol'].get('name')!r} as published. "
+                     + "; ".join(deviations) + ".")
     if not is_complete(run):
         lines.append(f"The run is not complete: {len(run.episodes)} episodes have finished and {len(run.errors)} "
                      "ended in an error. Run the same command again to go on.")

@@ -54,7 +54,8 @@ def make_header() -> Callable[..., RunHeader]:
 def make_record() -> Callable[..., EpisodeRecord]:
     def make(key: EpisodeKey, outcome: str = "success", **changes) -> EpisodeRecord:
         record = EpisodeRecord(key, "lift_the_red_cube", "lift the red cube", outcome,
-                               "it broke" if outcome == "error" else None, 3, (1.0,), 0.1, None, "t", "2026-01-01")
+                               "it broke" if outcome == "error" else None, 3, (1.0,), 0.1, None, "t", "2026-01-01",
+                               "oft")
         return dataclasses.replace(record, **changes)
 
     return make

@@ -52,7 +52,7 @@ def record(variant: str, index: int) -> dict:
             "outcome": "success" if success else "failure", "reason": None, "steps": STEPS[success],
             "latencies_ms": [10.0, 20.0, 30.0], "wall_s": 1.0, "drift": drift(variant, index),
             "peak_rss_bytes": 1000, "trace": f"traces/{variant}/{suite}-{task}-{init}-0.parquet",
-            "finished": "2026-01-02T03:05:00Z"}
+            "finished": "2026-01-02T03:05:00Z", "protocol": "oft"}
 
 
 def audit(variant: str) -> dict:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from reports.load import CorruptRun, NotARunFolder, RunFolderError, UnsupportedSchema, load_run
+from reports.load import CorruptRun, MixedProtocols, NotARunFolder, RunFolderError, UnsupportedSchema, load_run
 
 
 def test_the_baseline_comes_first_and_nothing_is_lost(timed_folder):
@@ -86,3 +86,18 @@ def test_twenty_thousand_records_are_read(run_folder, make_record):
         for seed in range(20_000):
             file.write(json.dumps(record | {"key": record["key"] | {"seed": seed}}) + "\n")
     assert len(load_run(run_folder).episodes) == 20_000
+
+
+def test_episodes_of_another_protocol_are_refused(run_folder, append, make_record):
+    (run_folder / "episodes.jsonl").unlink()
+    append(run_folder, make_record("fp00", 0), make_record("fp00", 1, protocol="openpi"))
+    with pytest.raises(MixedProtocols, match="line 2 was played by protocol 'openpi', the run by 'oft'"):
+        load_run(run_folder)
+
+
+def test_a_record_older_than_the_protocols_stamp_is_read(run_folder, append, make_record):
+    record = make_record("fp00", 0)
+    del record["protocol"]
+    (run_folder / "episodes.jsonl").unlink()
+    append(run_folder, record)
+    assert len(load_run(run_folder).episodes) == 1

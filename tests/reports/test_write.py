@@ -146,3 +146,13 @@ def test_reports_import_neither_torch_nor_a_simulator_nor_our_other_packages():
             f"print([name for name in {banned} if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_deviates_from_the_published_protocol_is_said_in_the_report(run_folder):
+    header = json.loads((run_folder / "header.json").read_text())
+    header["protocol"]["deviations"] = ["crop_area: 0.9 in the protocol, 1.0 for policy 'pocket'"]
+    (run_folder / "header.json").write_text(json.dumps(header))
+    write_reports(run_folder)
+    for name in ("report.md", "report.html"):
+        text = (run_folder / name).read_text()
+        assert "not figures of protocol" in text and "0.9 in the protocol, 1.0 for" in text
