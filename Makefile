@@ -34,6 +34,7 @@ help: ## show targets and variables
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
+	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
 	@echo "  SEED        every random number derives from it             now: $(SEED)"
 	@echo "  THREADS     CPU threads of the policy; empty: all           now: $(THREADS)"

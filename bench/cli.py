@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from envs.types import EnvironmentError_, SpecMismatch
 
     try:
+        _give_official(args)
         return args.command(args, arguments)
     except (BenchError, EnvironmentError_, SpecMismatch) as error:
         print(f"qvla-bench: {error}", file=sys.stderr)
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     assets.add_argument("action", choices=["path"])
     assets.add_argument("--suite", default="libero_object", help="default: %(default)s")
     assets.add_argument("--assets", help="asset pack (default: the suite's first)")
+    _add_official(assets)
     assets.set_defaults(command=_assets)
     return parser
 
@@ -73,6 +75,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--run", help="name of the run folder (default: made of suite, policy and methods)")
     bench.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
     bench.add_argument("--assets", help="asset pack, builtin or official (default: the suite's first)")
+    _add_official(bench)
     bench.add_argument("--protocol", default="oft", help="how episodes are played (default: %(default)s)")
     bench.add_argument("--seed", type=int, default=0, help="every random number derives from it (default: %(default)s)")
     bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs)")
@@ -85,6 +88,27 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
+
+
+def _add_official(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--official-assets", metavar="DIR",
+                         help="LIBERO's asset folder for --assets official (default: $LIBERO_ASSETS, or a download)")
+
+
+def _give_official(args: argparse.Namespace) -> None:
+    """Let every process of this command find the folder of --official-assets."""
+    folder = getattr(args, "official_assets", None)
+    if folder is None:
+        return
+    import os
+
+    from bench.errors import UsageError
+    from envs.libero.official import VARIABLE
+
+    if args.assets != "official":
+        raise UsageError(f"--official-assets {folder} says where the official assets are, which only --assets official "
+                         f"uses; got --assets {args.assets}")
+    os.environ[VARIABLE] = folder
 
 
 def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from envs.libero import official
 from envs.libero import suite as suites
 from envs.libero.scene import LiberoScene
 from envs.pack import build as pack
@@ -15,21 +17,25 @@ CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Name in an observation -> name in the scene."""
 
 ASSETS_ROOT = Path(".qvla-bench/assets")
-"""Where the built-in pack is built, below the working directory."""
+"""Where the built-in pack is built and the official assets are downloaded to, below the working directory."""
 
 START_NOISE_RAD = 0.02
 """Standard deviation of the arm's start pose in drawn placements; that of the official init states."""
 
 
 def assets_folder(assets: str) -> Path:
-    """The asset folder of a kind, built first if it is the built-in one."""
+    """The asset folder of a kind, built or downloaded first if need be. Raises `AssetsError`."""
     if assets == "builtin":
         return pack.ensure(ASSETS_ROOT)
-    raise AssetsError(f"assets {assets!r} cannot be used yet, legal is: builtin")
+    if assets == "official":
+        return official.ensure(ASSETS_ROOT)
+    raise AssetsError(f"assets {assets!r} are unknown, legal are: builtin, official")
 
 
-def assets_stamp(assets: str) -> dict[str, str]:
+def assets_stamp(assets: str) -> dict[str, Any]:
     """What a record says of its assets: results on different stamps are never compared."""
+    if assets == "official":
+        return official.stamp(ASSETS_ROOT)
     assets_folder(assets)
     return {"kind": assets, "digest": f"sha256:{pack.digest()}"}
 
