@@ -6,12 +6,14 @@ Nothing is imported until a suite is opened, so an unknown name costs nothing. E
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from envs.types import Environment, TaskSpec
+from envs.types import Environment, TaskError, TaskSpec
 
 
 class SuiteModule(Protocol):
@@ -52,3 +54,16 @@ SUITES: Mapping[str, SuiteEntry] = {
     "toy": SuiteEntry("envs.toy", ("none",), None, "nothing: a numpy world for tests of the harness"),
 }
 """Suite name -> entry."""
+
+
+def find_task(suite: str, index: int) -> tuple[SuiteModule, TaskSpec]:
+    """Task `index` of `suite` and the module that opens it; raises `TaskError` naming what is legal."""
+    if suite not in SUITES:
+        near = difflib.get_close_matches(suite, SUITES, n=1, cutoff=0.5)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise TaskError(f"unknown suite {suite!r};{hint} legal: {', '.join(SUITES)}")
+    module = import_module(SUITES[suite].module)
+    found = module.tasks(suite)
+    if not 0 <= index < len(found):
+        raise TaskError(f"suite {suite!r} has tasks 0..{len(found) - 1}, got {index}")
+    return module, found[index]

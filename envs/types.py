@@ -20,11 +20,16 @@ class EnvironmentError_(Exception):
     """Base of every error that an environment raises on purpose.
 
     EnvironmentError_
+    +-- TaskError            the suite, or the index of the task in it, does not exist
     +-- ActionError          the action has NaN/Inf, the wrong shape, or lies beyond the limits
     +-- InitStateError       the init-state index does not exist, or the file does not fit the scene
     +-- AssetsError          an asset folder is missing or incomplete
     +-- PreflightError       this machine cannot run the simulator as asked
     """
+
+
+class TaskError(EnvironmentError_):
+    """A suite or task that does not exist."""
 
 
 class ActionError(EnvironmentError_):
