@@ -6,8 +6,10 @@ arguments and is a `policies.base.Policy`; one marked `quantizable` is a `Quanti
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
         "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world"),
 }
 """Policy name -> entry."""
+
+
+def policy_class(entry: PolicyEntry) -> Any:
+    """The class of an entry."""
+    module, _, attribute = entry.target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
