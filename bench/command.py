@@ -17,6 +17,7 @@ from bench.preflight import preflight
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
+from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import SUITES
@@ -67,9 +68,10 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     lookup("suite", args.suite, SUITES)
     lookup("protocol", args.protocol, PROTOCOLS)
     assets = legal_assets(args.suite, args.assets)
-    policy = legal_policy(args.suite, args.policy)
-    default = DEFAULT_METHOD if POLICIES[policy].quantizable else FULL_PRECISION
-    variants = make_variants(policy, split_methods(args.method or default))
+    saved = named_folder(args.policy)
+    policy = legal_policy(args.suite, args.policy if saved is None else saved_config(saved).origin.policy)
+    default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
+    variants = make_variants(policy, split_methods(args.method or default), saved)
     tasks = suite_module(args.suite).tasks(args.suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)

@@ -54,9 +54,10 @@ class StoredLayer:
     """What the method asked for; `auto` is decided by the machine that loads."""
 
 
-def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: Origin) -> None:
+def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: Origin) -> int:
     """Write `module`, which `quantize_` rewrote and described by `audit`, to the new folder `folder`.
 
+    Returns how many kept tensors take float32 because float16 would change them; the audit counts them as float16.
     Equal modules give equal bytes. Raises StorageError if the folder is not free or nothing is quantized; nothing is
     left behind then.
     """
@@ -69,6 +70,7 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
     write_folder(folder, origin, config, {MODEL: save(tensors), AUDIT: json_bytes(audit.to_json())})
+    return sum(tensor.dtype == torch.float32 for name, tensor in tensors.items() if not _is_packed(name, packed))
 
 
 def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
