@@ -36,6 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantize(commands)
     listing = commands.add_parser("list", help="suites, policies, methods, saved variants, protocols and devices")
     listing.set_defaults(command=_list)
+    layout = commands.add_parser("layout", help="every Linear of a policy, and what a method would make of it")
+    layout.add_argument("--policy", help="default: the first policy with a network to quantize")
+    layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
+    layout.set_defaults(command=_layout)
     report = commands.add_parser("report", help="write the reports and videos of a run again")
     report.add_argument("run", help="name of a run, or its folder")
     report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
@@ -111,6 +115,13 @@ def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.listing import listing
 
     print(listing())
+    return 0
+
+
+def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.layout import layout_table
+
+    print(layout_table(args.policy, args.method))
     return 0
 
 

@@ -60,6 +60,20 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
     return tuple(variants.values())
 
 
+def one_variant(policy: str | None, method: str) -> PolicyVariant:
+    """The variant of one method; None is the first policy with a network to quantize.
+
+    Raises `UsageError` as `make_variants` does, and for several methods or a policy without a network.
+    """
+    methods = split_methods(method)
+    if len(methods) != 1:
+        raise UsageError(f"method must be one method, got {methods}; run the command once for each")
+    policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
+    if not lookup("policy", policy, POLICIES).quantizable:
+        raise UsageError(f"policy {policy!r} has no network to quantize")
+    return make_variants(policy, methods)[-1]
+
+
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
