@@ -78,12 +78,12 @@ def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
     Raises `UsageError` if the folder has no files. Calibration observations lie there too, so other ones are another
-    variant.
+    variant; the model card is words about the checkpoint, not a part of it.
     """
     if entry.weights is None:
         return None
     folder = package_root() / entry.weights
-    files = sorted(path for path in folder.glob("*") if path.is_file())
+    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
