@@ -14,7 +14,7 @@ import numpy as np
 from envs.libero.process import package_folder
 from envs.types import InitStateError, TaskSpec
 
-SUITES = ("libero_object",)
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """Suites that the built-in pack can show."""
 
 INIT_STATES = 50
