@@ -58,6 +58,8 @@ class LiberoScene:
         finally:
             np.random.set_state(state)
         self.problem.hard_reset = False
+        # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
+        self.problem.object_property_initializers *= 2
         # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
         sim = self.problem.sim
         sim.reset = lambda: (type(sim).reset(sim), sim.forward())

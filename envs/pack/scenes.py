@@ -13,6 +13,7 @@ from envs.pack.palette import BLACK, CHARCOAL, CREAM, DARK, GREEN, OFFWHITE, ORA
 from envs.pack.shapes import Rgb, Vec
 
 _MAHOGANY_TOP: Rgb = (0.27, 0.18, 0.14)
+_LEAVES: Rgb = (0.22, 0.36, 0.16)
 _DESK: Rgb = (0.42, 0.29, 0.18)
 _SKY = {"builtin": "gradient", "height": "32", "width": "32", "rgb1": ".9 .9 1.", "rgb2": ".2 .3 .4", "type": "skybox"}
 
@@ -101,7 +102,8 @@ def _dining_table(world: ET.Element) -> None:
         ET.SubElement(table, "geom", {
             "name": f"table_leg{leg}_visual", "type": "cylinder", "pos": "0 0 -0.4", "size": "0.025 0.4", "group": "1",
             "contype": "0", "conaffinity": "0", "material": "table_wood"})
-    ET.SubElement(table, "site", {"name": "table_top", "pos": "0 0 0.025", "size": "0.001 0.001 0.001", "rgba": "0 0 0 0"})
+    ET.SubElement(table, "site", {
+        "name": "table_top", "pos": "0 0 0.025", "size": "0.001 0.001 0.001", "rgba": "0 0 0 0"})
 
 
 def floor_scene_xml() -> str:
@@ -175,7 +177,9 @@ def study_scene_xml() -> str:
     for k, rgb in enumerate((RED, BLACK, GREEN, CREAM, BLACK, ORANGE)):
         _seen(world, (-1.82, -1.1 + 0.07 * k, 0.93), (-1.62, -1.05 + 0.07 * k, 1.17), rgb)
     _seen(world, (-1.95, 0.42, 0.0), (-1.65, 0.72, 0.4), OFFWHITE)
-    _seen(world, (-1.98, 0.3, 0.4), (-1.55, 0.85, 1.2), GREEN)
+    for low, high in (((-1.83, 0.54, 0.4), (-1.77, 0.6, 1.2)), ((-1.9, 0.3, 0.75), (-1.7, 0.62, 0.95)),
+                      ((-1.88, 0.5, 0.9), (-1.65, 0.84, 1.1)), ((-1.92, 0.42, 1.08), (-1.72, 0.7, 1.25))):
+        _seen(world, low, high, _LEAVES)
     return _finish(root, world)
 
 

@@ -19,7 +19,7 @@ from envs.pack.palette import (
     WALNUT_LIGHT,
     WHITE,
 )
-from envs.pack.shapes import Part, Rgb, block, box, disc, lathe, rod
+from envs.pack.shapes import Part, Rgb, block, disc, lathe, prism, rod
 from envs.pack.spec import (
     ARTICULATED,
     DRAWER_INERTIA,
@@ -86,8 +86,8 @@ def stove() -> ObjectSpec:
         lathe(((r - 5.0, 20.0), (r, 20.0), (r, 25.3), (r - 5.0, 25.3)), CHARCOAL) for r in (22.0, 36.0, 50.0, 64.0)
     )
     plate = (
-        block((-95.0, -95.0, -20.0), (95.0, 95.0, 25.5), None), block((-95.0, -95.0, -20.0), (95.0, 95.0, 19.5), STEEL,
-                                                                      False),
+        block((-95.0, -95.0, -20.0), (95.0, 95.0, 25.5), None),
+        block((-95.0, -95.0, -20.0), (95.0, 95.0, 19.5), STEEL, False),
         lathe(((0.0, 19.0), (68.0, 19.0), (68.0, 21.0), (0.0, 21.0)), DARK), *rings, disc(22.0, 9.0, 6.0, CHARCOAL),
     )
     burner = Body(
@@ -97,9 +97,7 @@ def stove() -> ObjectSpec:
         centre_mm=(150.0, 0.0, 0.0))
     knob = Body(
         "button", (
-            block((-33.0, -33.0, 0.36), (33.0, 33.0, 13.0), None), box((0.0, 0.0, 6.68), (66.0, 66.0, 12.64), None,
-                                                                       yaw=0.7854),
-            block((-52.02, -12.5, 0.36), (43.31, 12.5, 50.02), BLACK),
+            *prism(6, 6.68, 41.2, 12.64), block((-52.02, -12.5, 0.36), (43.31, 12.5, 50.02), BLACK),
             lathe(((0.0, 0.4), (47.0, 0.4), (45.0, 13.0), (0.0, 13.0)), CHARCOAL),
             block((-52.2, -2.0, 30.0), (-30.0, 2.0, 50.4), WHITE, False),
         ), DRAWER_INERTIA, Joint("button", "hinge", (0.0, 0.0, 1.0), (-0.005, 2.1), 1.0),
@@ -128,8 +126,8 @@ def microwave_door() -> Body:
 def microwave() -> ObjectSpec:
     """A dark oven with a cavity on the left, a control panel on the right, and a hinged door."""
     keys = tuple(
-        block((x, -90.6, z), (x + 15.0, -88.0, z + 11.0), METAL, False)
-        for x in (96.0, 118.0, 140.0) for z in (38.0, 58.0, 78.0, 98.0)
+        block((x, -112.0, z), (x + 15.0, -110.0, z + 11.0), METAL, False)
+        for x in (98.0, 122.0, 146.0) for z in (38.0, 58.0, 78.0, 98.0)
     )
     parts = (
         block((-172.5, -88.0, 0.0), (-143.5, 110.5, 187.0), CHARCOAL),
@@ -137,8 +135,9 @@ def microwave() -> ObjectSpec:
         block((-143.5, 80.5, 0.0), (63.5, 110.5, 187.0), CHARCOAL),
         block((-143.5, -88.0, 168.0), (63.5, 111.0, 187.0), CHARCOAL),
         block((-143.5, -88.0, 0.0), (63.5, 111.0, 24.0), STEEL),
-        block((90.0, -89.6, 8.0), (170.0, -88.0, 180.0), BLACK, False),
-        block((96.0, -90.6, 130.0), (163.0, -88.0, 160.0), GREEN_GLOW, False), *keys,
+        block((88.0, -110.5, 0.0), (172.5, -88.0, 187.0), CHARCOAL),
+        block((91.0, -111.2, 8.0), (169.0, -110.0, 180.0), BLACK, False),
+        block((97.0, -112.0, 130.0), (163.0, -110.0, 160.0), GREEN_GLOW, False), *keys,
     )
     return ObjectSpec(
         ARTICULATED, "z", 3.0, (-5.08, 2.08, 93.92), (0.57494, 0.57787, 0.40857, 0.41059),
