@@ -22,7 +22,8 @@ from envs.pack.table import OBJECTS
 from envs.pack.textures import TEXTURES
 
 _SOURCES = ("build.py", "lathe.py", "mjcf.py", "palette.py", "robot.py", "scenes.py", "shapes.py", "spec.py",
-            "table.py", "table_articulated.py", "table_food.py", "table_furniture.py", "table_kitchenware.py", "textures.py")
+            "table.py", "table_articulated.py", "table_food.py", "table_furniture.py", "table_kitchenware.py",
+            "textures.py")
 
 
 def digest() -> str:

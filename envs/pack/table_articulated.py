@@ -6,6 +6,8 @@ closed and a stove off only beyond it. A drawer can reach its slack: no part of 
 
 from __future__ import annotations
 
+from math import pi
+
 from envs.pack.palette import (
     BLACK,
     CHARCOAL,
@@ -97,9 +99,9 @@ def stove() -> ObjectSpec:
         centre_mm=(150.0, 0.0, 0.0))
     knob = Body(
         "button", (
-            *prism(6, 6.68, 41.2, 12.64), block((-52.02, -12.5, 0.36), (43.31, 12.5, 50.02), BLACK),
+            *prism(6, 6.68, 41.2, 12.64, pi / 6), block((-12.5, -43.31, 0.36), (12.5, 52.02, 50.02), BLACK),
             lathe(((0.0, 0.4), (47.0, 0.4), (45.0, 13.0), (0.0, 13.0)), CHARCOAL),
-            block((-52.2, -2.0, 30.0), (-30.0, 2.0, 50.4), WHITE, False),
+            block((-2.0, 30.0, 30.0), (2.0, 52.2, 50.4), WHITE, False),
         ), DRAWER_INERTIA, Joint("button", "hinge", (0.0, 0.0, 1.0), (-0.005, 2.1), 1.0),
         quat=(0.70711, 0.0, 0.0, 0.70711))
     return ObjectSpec(
