@@ -33,6 +33,9 @@ def _problem(task: TaskSpec, assets: Path, lean: bool):
     def initialize(self, xml_string=None):
         xml = xml_string or self.model.get_xml()
         super(problem, self)._initialize_sim(use_lean_meshes(xml, assets) if lean else xml)
+        # The constructor goes on to place the fixtures, but the samplers assume them where the compiler put them.
+        model = self.sim.model._model
+        self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
 
     # LIBERO compares the class's name with the problem's, so the subclass keeps it.
     problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
@@ -58,12 +61,12 @@ class LiberoScene:
         finally:
             np.random.set_state(state)
         self.problem.hard_reset = False
+        # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
+        self.problem.object_property_initializers *= 2
         # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
         sim = self.problem.sim
         sim.reset = lambda: (type(sim).reset(sim), sim.forward())
         self.states = suites.init_states(task)
-        self._body_pos = self.model.body_pos.copy()
-        self._body_quat = self.model.body_quat.copy()
 
     def _first(self, lean: bool, assets: Path):
         for seed in range(_PLACEMENT_TRIES):
@@ -108,10 +111,8 @@ class LiberoScene:
         self.problem._post_process()
 
     def _restore(self, seed: int) -> None:
-        # The samplers assume fixtures where the compiler put them, so their poses go back first.
-        self.model.body_pos[:] = self._body_pos
-        self.model.body_quat[:] = self._body_quat
         for attempt in range(_PLACEMENT_TRIES):
+            self.model.body_pos[:], self.model.body_quat[:] = self.problem.compiled_poses
             np.random.seed((seed + 7919 * attempt) % 2**32)
             try:
                 # robosuite keeps the gripper's last command over a soft reset.
