@@ -21,8 +21,8 @@ _PLACEMENT_TRIES = 200
 """Random placements that may fail before the scene is called impossible (LIBERO's own loop never ends)."""
 
 
-def _problem(task: TaskSpec, assets: Path, lean: bool):
-    """LIBERO's environment object for `task`, without cameras or a renderer."""
+def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
+    """LIBERO's environment object for `task`; `camera_pixels` 0 is without cameras or a renderer."""
     import libero.libero.envs  # noqa: F401  (registers the problem classes)
     import robosuite
     from libero.libero.envs import bddl_utils
@@ -39,8 +39,9 @@ def _problem(task: TaskSpec, assets: Path, lean: bool):
     problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
     return problem(
         file, robots=["Panda"], controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
-        initialization_noise=None, use_camera_obs=False, has_offscreen_renderer=False, horizon=10**9,
-        camera_names=["agentview"], renderer="mujoco", renderer_config=None,
+        initialization_noise=None, use_camera_obs=camera_pixels > 0, has_offscreen_renderer=camera_pixels > 0,
+        camera_names=["agentview", "robot0_eye_in_hand"], camera_heights=camera_pixels, camera_widths=camera_pixels,
+        horizon=10**9, renderer="mujoco", renderer_config=None,
     )
 
 
