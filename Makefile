@@ -21,11 +21,11 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize list preflight report assets pocket test lint clean
+.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
@@ -66,6 +66,9 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
+bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
+	@$(RUN_PYTHON) -m bench.sim $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

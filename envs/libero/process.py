@@ -66,12 +66,34 @@ def check_mujoco(allow_other: bool = False) -> str:
     return installed
 
 
+def _scratch() -> Path:
+    """This user's folder for what can be made again at any time."""
+    return Path(tempfile.gettempdir()) / f"qvla-bench-{os.getuid()}"
+
+
+@functools.cache
+def prepare_to_draw() -> None:
+    """Choose the renderer and where compiled kernels are kept; must run before MuJoCo or numba is imported.
+
+    The choice is remembered until the machine restarts, because trying a renderer takes a second.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_scratch() / "numba"))
+    remembered = _scratch() / f"renderer-{version('mujoco')}-{os.environ.get('MUJOCO_GL', 'any')}"
+    if not remembered.is_file():
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        partial = remembered.with_suffix(f".{os.getpid()}")
+        partial.write_text(renderer())
+        partial.replace(remembered)
+    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = remembered.read_text()
+
+
 @functools.cache
 def prepare(assets: Path) -> None:
     """Set up this process for LIBERO with the asset folder `assets`; a second call must name the same folder."""
     if prepare.cache_info().misses > 1:
         raise AssetsError(f"this process already runs LIBERO on another asset folder than {assets}")
-    scratch = Path(tempfile.gettempdir()) / f"qvla-bench-{os.getuid()}"
+    prepare_to_draw()
+    scratch = _scratch()
     config = scratch / "libero"
     config.mkdir(parents=True, exist_ok=True)
     root = package_folder()
@@ -85,8 +107,6 @@ def prepare(assets: Path) -> None:
     partial.replace(config / "config.yaml")
     os.environ["LIBERO_CONFIG_PATH"] = str(config)
     os.environ.setdefault("MPLCONFIGDIR", str(scratch / "matplotlib"))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(scratch / "numba"))
-    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = renderer()
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
     import libero.libero
 

@@ -48,6 +48,12 @@ def bddl_file(task: TaskSpec) -> Path:
     return package_folder() / "bddl_files" / task.suite / f"{task.name}.bddl"
 
 
+def check_init_state(task: TaskSpec, index: int | None, count: int) -> None:
+    """Raise `InitStateError` unless `index` is None or one of `count` official init states."""
+    if index is not None and not 0 <= index < count:
+        raise InitStateError(f"{task.name} has no init state {index}, legal are 0 .. {count - 1}")
+
+
 def init_states(task: TaskSpec) -> np.ndarray:
     """float64[50, 1 + nq + nv]: time, positions and velocities of each official init state.
 

@@ -40,10 +40,10 @@ def test_every_official_init_state_fits_and_settles_at_the_official_heights(inde
     assert scene.states.shape == (50, 1 + scene.model.nq + scene.model.nv)
     for init_state in (0, 17, 49):
         env.reset(init_state, 0, observe=False)
-        assert not scene.problem._check_success()
+        assert not scene.succeeded()
         for _ in range(10):
             env.step(np.array(OSC_POSE.hold), observe=False)
-        for instance in scene.problem.objects_dict:
+        for instance in scene.facts.objects:
             official = REST_HEIGHT_M[instance.rsplit("_", 1)[0]]
             assert scene.pose(instance)[2] == pytest.approx(official, abs=0.002), instance
     env.close()
