@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -67,8 +68,16 @@ def check_mujoco(allow_other: bool = False) -> str:
 
 
 def _scratch() -> Path:
-    """This user's folder for what can be made again at any time."""
-    return Path(tempfile.gettempdir()) / f"qvla-bench-{os.getuid()}"
+    """This user's folder for what can be made again at any time; compiled code is loaded from it, so it is private.
+
+    Raises `PreflightError` if somebody else owns it or may write to it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"qvla-bench-simulator-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PreflightError(f"{folder} must be a folder that only this user can use (mode 0700); remove it")
+    return folder
 
 
 @functools.cache
