@@ -95,12 +95,16 @@ def make_header(spec: BenchSpec, renderer: str | None, arguments: Sequence[str])
 
 def legal_policy(suite: str, name: str | None) -> str:
     """`name`, or the suite's default policy; raises `UsageError` unless the policy was made for the suite."""
+    made = [policy for policy, entry in POLICIES.items() if suite in entry.suites]
+    if not made:
+        known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
+        raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
-        return next(policy for policy, entry in POLICIES.items() if suite in entry.suites)
+        return made[0]
     entry = lookup("policy", name, POLICIES)
     if suite not in entry.suites:
         raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "
-                         + ", ".join(policy for policy, e in POLICIES.items() if suite in e.suites))
+                         + ", ".join(made))
     return name
 
 

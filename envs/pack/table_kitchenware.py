@@ -49,7 +49,7 @@ def bowl(outer: Outline, wall: float, floor: float, half_foot: float, rgb: Rgb, 
     low, mid, high = outer
     return (
         *foot(low[1], floor, half_foot),
-        *ring(12, (low[0], low[1] + 0.6), mid, wall), *ring(12, mid, (high[0], high[1] - 0.5), wall),
+        *ring(12, (low[0], low[1] + 0.6), mid, wall), *ring(12, mid, (high[0], high[1] - 0.25 * wall), wall),
         *vessel(((low[0], low[1]), (0.55 * low[0] + 0.45 * mid[0], low[1] + 0.25 * (mid[1] - low[1])), mid, high),
                 wall, floor, rgb, inside),
     )
@@ -172,11 +172,11 @@ KITCHENWARE: dict[str, ObjectSpec] = {
     "akita_black_bowl": ObjectSpec(
         SCANNED, "z", 0.005591, (2.28, 0.51, 22.71), (-0.02558, 0.70035, 0.02317, 0.71297),
         (9.0818e-06, 6.1049e-06, 5.7162e-06), *OBJECT_OFFSETS_M,
-        bowl(((25.0, 1.59), (44.0, 16.3), (53.2, 52.13)), 2.0, 6.7, 20.0, BLACK, CHARCOAL)),
+        bowl(((25.0, 1.59), (44.0, 16.3), (53.2, 52.13)), 4.0, 6.7, 20.0, BLACK, CHARCOAL)),
     "white_bowl": ObjectSpec(
         SCANNED, "z", 0.002086, (1.7, 0.36, 15.62), (-0.02769, 0.70093, 0.02486, 0.71226),
         (1.9657e-06, 1.2576e-06, 1.1693e-06), *OBJECT_OFFSETS_M,
-        bowl(((18.0, 0.56), (33.5, 11.0), (40.6, 35.05)), 1.2, 4.2, 14.5, WHITE, WHITE)),
+        bowl(((18.0, 0.56), (33.5, 11.0), (40.6, 35.05)), 3.0, 4.2, 14.5, WHITE, WHITE)),
     "glazed_rim_porcelain_ramekin": ObjectSpec(
         SCANNED, "z", 0.00966, (-2.46, 0.06, 16.81), (-0.01714, 0.70832, 0.01656, 0.70549),
         (1.2177e-05, 7.995e-06, 7.3694e-06), *OBJECT_OFFSETS_M,
