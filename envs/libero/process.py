@@ -84,8 +84,13 @@ def _scratch() -> Path:
 def prepare_to_draw() -> None:
     """Choose the renderer and where compiled kernels are kept; must run before MuJoCo or numba is imported.
 
-    The choice is remembered until the machine restarts, because trying a renderer takes a second.
+    The choice is remembered until the machine restarts, because trying a renderer takes a second. Raises
+    `PreflightError` if MuJoCo was imported before without MUJOCO_GL: it has settled on a window by then.
     """
+    if "mujoco" in sys.modules and not os.environ.get("MUJOCO_GL"):
+        raise PreflightError(
+            "MuJoCo was imported before the renderer was chosen; open the environment first, or set MUJOCO_GL=egl"
+        )
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_scratch() / "numba"))
     remembered = _scratch() / f"renderer-{version('mujoco')}-{os.environ.get('MUJOCO_GL', 'any')}"
     if not remembered.is_file():

@@ -30,3 +30,10 @@ def test_the_scratch_folder_is_private_or_refused(monkeypatch, tmp_path):
     os.chmod(folder, 0o777)
     with pytest.raises(PreflightError, match="mode 0700"):
         process._scratch()
+
+
+def test_mujoco_imported_too_early_is_an_error_with_the_next_step(monkeypatch):
+    monkeypatch.setitem(process.sys.modules, "mujoco", object())
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    with pytest.raises(PreflightError, match="open the environment first, or set MUJOCO_GL=egl"):
+        process.prepare_to_draw.__wrapped__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import xml.etree.ElementTree as ET
 
-import mujoco
 import numpy as np
 import pytest
 
@@ -102,6 +101,8 @@ def test_objects_of_every_suite_settle_at_the_official_heights(suite, index):
 @pytest.mark.libero
 @pytest.mark.parametrize(("suite", "index", "joint", "way"), JOINT_GOALS)
 def test_drawers_doors_and_knobs_can_be_pushed_to_their_goals(suite, index, joint, way):
+    import mujoco
+
     scene = LiberoScene(tasks(suite)[index], assets_folder("builtin"), lean=True)
     scene.place(0, 0)
     for _ in range(10):
@@ -131,6 +132,8 @@ def test_joints_have_the_official_order_and_limits(name, ranges):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_every_room_compiles_and_is_lit(name):
+    import mujoco
+
     model = mujoco.MjModel.from_xml_path(str(assets_folder("builtin") / "scenes" / f"{name}.xml"))
     assert model.nlight == 2 and model.ntex >= 3
     assert {model.camera(k).name for k in range(model.ncam)} == {"birdview", "sideview"}
@@ -151,6 +154,8 @@ def test_what_is_seen_of_an_object_cannot_be_touched_and_what_is_touched_is_not_
     ("white_yellow_mug", (-0.0186, 0), 0.0052, 0.1031), ("wooden_tray", (0.007, -0.0044), 0.0081, 0.0545),
 ])
 def test_vessels_are_hollow(name, axis, floor_m, rim_m):
+    import mujoco
+
     root = ET.fromstring(object_xml(name, OBJECTS[name]))
     model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
     model.geom_rgba[:, 3] = 1.0  # rays pass through what is invisible
