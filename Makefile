@@ -8,6 +8,7 @@ POLICY ?=
 TRIALS ?= 2
 TASKS ?=
 RUN ?=
+OUT ?=
 ASSETS ?=
 PROTOCOL ?= oft
 SEED ?= 0
@@ -20,19 +21,20 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench list preflight report assets pocket test lint clean
+.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
 	@echo "  METHOD      quantization methods, separated by blanks; empty: qvla  now: $(METHOD)"
-	@echo "  POLICY      policy; empty: the suite's own                  now: $(POLICY)"
+	@echo "  POLICY      policy, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
+	@echo "  OUT         folder that make quantize writes; empty: variants/POLICY-METHOD  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -62,6 +64,13 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 	  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
 	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
+quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
+	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
+	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
+bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
+	@$(RUN_PYTHON) -m bench.sim $(ARGS)
+
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list
 
@@ -83,6 +92,6 @@ test: $(STAMP) ## pass the tests
 lint: $(STAMP) ## check style
 	$(RUN_PYTHON) -m ruff check $(SOURCES)
 
-clean: ## delete .venv and caches; runs/ stays
+clean: ## delete .venv and caches; runs/ and variants/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +

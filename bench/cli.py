@@ -34,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="qvla-bench", description="Closed-loop benchmark for quantized vision-language-action policies.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
-    listing = commands.add_parser("list", help="suites, policies, methods, protocols and devices, and what each needs")
+    _add_quantize(commands)
+    listing = commands.add_parser("list", help="suites, policies, methods, saved variants, protocols and devices")
     listing.set_defaults(command=_list)
     protocol = commands.add_parser("protocol", help="show how a profile plays episodes, or what sets two apart")
     actions = protocol.add_subparsers(required=True, metavar="ACTION")
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         for name in names:
             asked.add_argument(name, help="name of a profile, see `qvla-bench list`")
         asked.set_defaults(command=_protocol, action=action)
+    layout = commands.add_parser("layout", help="every Linear of a policy, and what a method would make of it")
+    layout.add_argument("--policy", help="default: the first policy with a network to quantize")
+    layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
+    layout.set_defaults(command=_layout)
     report = commands.add_parser("report", help="write the reports and videos of a run again")
     report.add_argument("run", help="name of a run, or its folder")
     report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
@@ -68,8 +73,9 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--suite", required=True, help="see `qvla-bench list`")
     bench.add_argument("--method",
                        help="methods separated by blanks or commas, each NAME or NAME:option,option (default: qvla, or "
-                            "fp for a policy without a network); full precision, fp, always runs")
-    bench.add_argument("--policy", help="default: the first policy made for the suite")
+                            "fp for a saved variant or a policy without a network); full precision, fp, always runs")
+    bench.add_argument("--policy", help="name of a policy, or folder of a saved quantized variant, which then runs "
+                       "beside its policy in full precision (default: the first policy made for the suite)")
     bench.add_argument("--trials", type=int, default=2, help="official init states per task (default: %(default)s)")
     bench.add_argument("--tasks", help="task indices, such as 0,2,5-7 (default: all)")
     bench.add_argument("--run", help="name of the run folder (default: made of suite, policy and methods)")
@@ -111,10 +117,29 @@ def _give_official(args: argparse.Namespace) -> None:
     os.environ[VARIABLE] = folder
 
 
+def _add_quantize(commands: argparse._SubParsersAction) -> None:
+    quantize = commands.add_parser(
+        "quantize", help="quantize a policy and save it as files that `bench --policy FOLDER` runs",
+        description="Saves packed weights, a config and an audit. The last line on stdout is one JSON object.")
+    quantize.add_argument("--policy", help="default: the first policy with a network to quantize")
+    quantize.add_argument("--method", default="qvla", help="one method, NAME or NAME:option,option (default: qvla)")
+    quantize.add_argument("--out", help="new folder (default: variants/POLICY-METHOD)")
+    quantize.add_argument("--threads", type=int, help="CPU threads (default: all usable CPUs)")
+    quantize.add_argument("--allow-unsupported", action="store_true",
+                          help="save although the method cannot quantize a layer that it wanted")
+    quantize.set_defaults(command=_quantize)
+
+
 def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.command import bench
 
     return bench(args, arguments)
+
+
+def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.quantize import quantize
+
+    return quantize(args)
 
 
 def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -128,6 +153,13 @@ def _protocol(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.profiles import diff, show
 
     print(show(args.A) if args.action == "show" else diff(args.A, args.B))
+    return 0
+
+
+def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.layout import layout_table
+
+    print(layout_table(args.policy, args.method))
     return 0
 
 

@@ -18,6 +18,7 @@ from bench.preflight import preflight
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
+from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import SUITES
@@ -72,9 +73,10 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     lookup("suite", args.suite, SUITES)
     lookup("protocol", args.protocol, PROTOCOLS)
     assets = legal_assets(args.suite, args.assets)
-    policy = legal_policy(args.suite, args.policy)
-    default = DEFAULT_METHOD if POLICIES[policy].quantizable else FULL_PRECISION
-    variants = make_variants(policy, split_methods(args.method or default))
+    saved = named_folder(args.policy)
+    policy = legal_policy(args.suite, args.policy if saved is None else saved_config(saved).origin.policy)
+    default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
+    variants = make_variants(policy, split_methods(args.method or default), saved)
     tasks = suite_module(args.suite).tasks(args.suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)
@@ -104,12 +106,16 @@ def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
 
 def legal_policy(suite: str, name: str | None) -> str:
     """`name`, or the suite's default policy; raises `UsageError` unless the policy was made for the suite."""
+    made = [policy for policy, entry in POLICIES.items() if suite in entry.suites]
+    if not made:
+        known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
+        raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
-        return next(policy for policy, entry in POLICIES.items() if suite in entry.suites)
+        return made[0]
     entry = lookup("policy", name, POLICIES)
     if suite not in entry.suites:
         raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "
-                         + ", ".join(policy for policy, e in POLICIES.items() if suite in e.suites))
+                         + ", ".join(made))
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.protocol import PROTOCOLS
+from bench.saved import VARIANTS, saved_listing
 from bench.timing.probe import devices, open_probe
 from envs.registry import SUITES
 from policies.registry import POLICIES
@@ -10,20 +11,22 @@ from quantizers.registry import METHODS, config_class
 
 
 def listing() -> str:
-    """Suites, policies, methods, protocols and devices as text."""
+    """Suites, policies, methods, saved variants, protocols and devices as text."""
     suites = {name: f"assets {' or '.join(entry.assets)}; needs {entry.needs}" for name, entry in SUITES.items()}
     policies = {name: f"for {', '.join(e.suites)}; {'can be quantized' if e.quantizable else 'full precision only'}; "
                       f"needs {e.needs}" for name, e in POLICIES.items()}
     methods = {name: _first_sentence(config_class(name)) + "; needs "
                + ("calibration observations of the policy" if entry.needs_calibration else "nothing")
                for name, entry in METHODS.items()}
+    saved = saved_listing(VARIANTS) or {"none": f"nothing is saved in {VARIANTS}; `qvla-bench quantize` makes one"}
     protocols = {name: f"{p.settle_steps} settle steps, looks again every {p.replan_every} actions; "
                        f"`protocol show {name}` has the rest"
                  for name, p in PROTOCOLS.items()}
     absent = {name: open_probe(name).unavailable() for name in devices()}
     clocks = {name: "available" if reason is None else f"not available: {reason}" for name, reason in absent.items()}
     return "\n\n".join(_section(title, table) for title, table in (
-        ("SUITE", suites), ("POLICY", policies), ("METHOD", methods), ("PROTOCOL", protocols), ("DEVICE", clocks)))
+        ("SUITE", suites), ("POLICY", policies), ("METHOD", methods),
+        (f"SAVED in {VARIANTS}, for --policy {VARIANTS}/NAME", saved), ("PROTOCOL", protocols), ("DEVICE", clocks)))
 
 
 def _section(title: str, table: dict[str, str]) -> str:

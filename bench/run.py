@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.drift import episode_drift
-from bench.errors import StoreMismatch, UsageError
+from bench.errors import StoreMismatch
 from bench.folder import write_json
 from bench.pool import EnvironmentPool
 from bench.progress import Progress
@@ -17,7 +17,7 @@ from bench.recorders import FilmRecorder, ObservationRecorder, Recorder, TraceRe
 from bench.records import EpisodeRecord, RunStore
 from bench.rollout import one_line, rollout
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
-from bench.variants import build
+from bench.variants import build, require_supported
 from envs.types import Environment
 from policies.base import Policy
 
@@ -67,10 +67,8 @@ def prepared(spec: BenchSpec, variant: PolicyVariant) -> tuple[Policy, dict[str,
 
     torch.set_num_threads(spec.threads)
     policy, audit = build(variant)
-    bad = [layer for layer in (audit or {"layers": ()})["layers"] if layer["status"] == "unsupported"]
-    if bad and not spec.allow_unsupported:
-        raise UsageError(f"method {variant.method!r} cannot quantize {len(bad)} layers of {variant.policy!r}, first "
-                         f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
+    if not spec.allow_unsupported:
+        require_supported(variant, audit)
     return policy, audit
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError, lookup, unknown
+from bench.saved import SAVED, load_saved, saved_variant
 from bench.spec import FULL_PRECISION, PolicyVariant
 from envs.types import SpecMismatch
-from policies.registry import POLICIES, PolicyEntry
+from policies.registry import POLICIES, PolicyEntry, policy_class
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from policies.base import Policy
@@ -40,10 +40,11 @@ def split_methods(text: str) -> list[str]:
     return found
 
 
-def make_variants(policy: str, methods: Sequence[str]) -> tuple[PolicyVariant, ...]:
-    """Full precision first, then one variant per method; a method named twice is one variant.
+def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None) -> tuple[PolicyVariant, ...]:
+    """Full precision first, then what is saved in `saved`, then one variant per method; one named twice is one.
 
-    Raises `UsageError` for an unknown policy or method, and for a policy without a network to quantize.
+    Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, and for a folder
+    that holds no variant of this very policy.
     """
     entry = lookup("policy", policy, POLICIES)
     wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
@@ -51,23 +52,39 @@ def make_variants(policy: str, methods: Sequence[str]) -> tuple[PolicyVariant, .
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
     digest = weights_digest(policy, entry)
+    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    if saved is not None:
+        made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
-    for method in wanted:
-        variant = PolicyVariant(policy, digest, method, _config_json(method))
+    for variant in made:
         variants.setdefault(variant.variant_id, variant)
     return tuple(variants.values())
+
+
+def one_variant(policy: str | None, method: str) -> PolicyVariant:
+    """The variant of one method; None is the first policy with a network to quantize.
+
+    Raises `UsageError` as `make_variants` does, and for several methods or a policy without a network.
+    """
+    methods = split_methods(method)
+    if len(methods) != 1:
+        raise UsageError(f"method must be one method, got {methods}; run the command once for each")
+    policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
+    if not lookup("policy", policy, POLICIES).quantizable:
+        raise UsageError(f"policy {policy!r} has no network to quantize")
+    return make_variants(policy, methods)[-1]
 
 
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
     Raises `UsageError` if the folder has no files. Calibration observations lie there too, so other ones are another
-    variant.
+    variant; the model card is words about the checkpoint, not a part of it.
     """
     if entry.weights is None:
         return None
     folder = package_root() / entry.weights
-    files = sorted(path for path in folder.glob("*") if path.is_file())
+    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
@@ -82,13 +99,14 @@ def package_root() -> Path:
 
 
 def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
-    """The policy of a variant, quantized, and its audit as JSON; None for a policy without a network.
+    """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
     Raises `SpecMismatch` if the policy is not what its entry declares.
     """
     entry = lookup("policy", variant.policy, POLICIES)
-    module, _, attribute = entry.target.partition(":")
-    policy = getattr(importlib.import_module(module), attribute)()
+    if variant.config["method"] == SAVED:
+        return load_saved(variant)
+    policy = policy_class(entry)()
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "
@@ -107,6 +125,14 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
                    for i in range(0, len(observations), CALIBRATION_BATCH)]
         calibration = CalibrationSet.of(batches, episodes)
     return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+
+
+def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> None:
+    """Raise `UsageError` if a Linear that the method wanted is unsupported."""
+    bad = [layer for layer in (audit or {"layers": ()})["layers"] if layer["status"] == "unsupported"]
+    if bad:
+        raise UsageError(f"method {variant.method!r} cannot quantize {len(bad)} layers of {variant.policy!r}, first "
+                         f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
 
 
 def _config_json(method: str) -> dict[str, Any]:

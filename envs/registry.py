@@ -46,11 +46,16 @@ class SuiteEntry:
     """What must be on the machine, in words."""
 
 
-LIBERO_NEEDS = "mujoco 3.2.3, robosuite 1.4.0 and hf-libero 0.1.4; EGL or OSMesa to render"
+_LIBERO = SuiteEntry(
+    "envs.libero.env", ("builtin", "official"), "envs.libero.preflight:preflight",
+    "mujoco 3.2.3, robosuite 1.4.0 and hf-libero 0.1.4; EGL or OSMesa to render")
 
 SUITES: Mapping[str, SuiteEntry] = {
-    "libero_object": SuiteEntry("envs.libero.env", ("builtin", "official"), "envs.libero.preflight:preflight",
-                                 LIBERO_NEEDS),
+    "libero_spatial": _LIBERO,
+    "libero_object": _LIBERO,
+    "libero_goal": _LIBERO,
+    "libero_10": _LIBERO,
+    "libero_90": _LIBERO,
     "toy": SuiteEntry("envs.toy", ("none",), None, "nothing: a numpy world for tests of the harness"),
 }
 """Suite name -> entry."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -41,3 +41,13 @@ class QuantizablePolicy(Protocol):
 
     def batch(self, observations: Sequence[Observation]) -> dict[str, Any]:
         """The tensors that `layout.forward(module, batch)` takes, for calibration."""
+
+    def network_config(self) -> dict[str, Any]:
+        """The sizes of the network as JSON: everything that `skeleton` needs."""
+
+    @classmethod
+    def skeleton(cls, network: Mapping[str, Any]) -> Self:
+        """The policy around a network of these sizes with arbitrary weights, made without any checkpoint.
+
+        Raises ValueError or TypeError for sizes that are not those of such a network.
+        """

@@ -6,8 +6,10 @@ arguments and is a `policies.base.Policy`; one marked `quantizable` is a `Quanti
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
 
@@ -53,3 +55,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
         replace(_TRUTH, horizon=8)),
 }
 """Policy name -> entry."""
+
+
+def policy_class(entry: PolicyEntry) -> Any:
+    """The class of an entry."""
+    module, _, attribute = entry.target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

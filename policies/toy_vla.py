@@ -9,6 +9,7 @@ quantizer something to trade. It exists so that every part of the harness, quant
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,11 +140,22 @@ class ToyVLA:
     image_size = SIZE
     needs_privileged = False
 
-    def __init__(self) -> None:
-        self.module = _planted()
+    def __init__(self, module: ToyNetwork | None = None) -> None:
+        self.module = _planted() if module is None else module
         roles = {"vision": "vision", "projector": "projector", "words": "language", "select": "language",
                  "offset": "language", "action_head": "action_head"}
         self.layout = ModelLayout(tuple(LinearSite(name, role) for name, role in roles.items()), _forward)
+
+    def network_config(self) -> dict[str, Any]:
+        """Nothing: every network of the toy world has the same sizes."""
+        return {}
+
+    @classmethod
+    def skeleton(cls, network: Mapping[str, Any]) -> ToyVLA:
+        """See `policies.base.QuantizablePolicy`."""
+        if network:
+            raise ValueError(f"the toy network has no sizes to choose, got {dict(network)}")
+        return cls(ToyNetwork().eval())
 
     def reset(self, noise_key: Sequence[int]) -> None:
         """Nothing is random here."""

@@ -6,6 +6,7 @@ channel went; a layer whose rows all have one width needs no such table. A prune
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from quantizers import integer, native
+from quantizers.buffers import BUFFERS, check_buffers
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
 
@@ -45,7 +47,8 @@ class QuantLinear(nn.Module):
         Raises ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
         """
         super().__init__()
-        _check(weight, bits, activation_bits, backend)
+        _check_bits(weight, bits)
+        _check_choices(activation_bits, backend)
         self.out_features, self.in_features = weight.shape
         self.group_size = group_size
         self.activation_bits = activation_bits
@@ -60,6 +63,28 @@ class QuantLinear(nn.Module):
         self.register_buffer("scale", torch.cat(scales) if scales else None)
         self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
         self.register_buffer("positions", _positions(bits))
+
+    @classmethod
+    def from_buffers(
+        cls,
+        buffers: Mapping[str, torch.Tensor],
+        in_features: int,
+        out_features: int,
+        *,
+        group_size: int | None = None,
+        activation_bits: int | None = None,
+        backend: Backend = "reference",
+    ) -> QuantLinear:
+        """The layer whose `state_dict` is `buffers`. Raises ValueError if they do not fit each other or the sizes."""
+        _check_choices(activation_bits, backend)
+        check_buffers(buffers, in_features, out_features, group_size)
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer.in_features, layer.out_features = in_features, out_features
+        layer.group_size, layer.activation_bits, layer.backend = group_size, activation_bits, backend
+        for name in BUFFERS:
+            layer.register_buffer(name, buffers.get(name))
+        return layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float[..., O] of float[..., I]."""
@@ -189,13 +214,16 @@ def _positions(bits: torch.Tensor) -> torch.Tensor | None:
     return positions
 
 
-def _check(weight: torch.Tensor, bits: torch.Tensor, activation_bits: int | None, backend: str) -> None:
+def _check_bits(weight: torch.Tensor, bits: torch.Tensor) -> None:
     if bits.shape != weight.shape[:1]:
         raise ValueError(f"bits has shape {tuple(bits.shape)}; a weight of {tuple(weight.shape)} needs one per row")
     strange = sorted(set(bits.tolist()) - set(CHANNEL_BITS))
     if strange:
         legal = ", ".join(map(str, CHANNEL_BITS))
         raise ValueError(f"a channel cannot have {strange[0]} bits; legal widths are {legal}")
+
+
+def _check_choices(activation_bits: int | None, backend: str) -> None:
     if activation_bits not in (None, 8):
         raise ValueError(f"activation_bits is {activation_bits}; legal values are None and 8")
     if backend not in BACKENDS:

@@ -64,6 +64,17 @@ def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
     return Plan(bits, diagnostics=diagnostics)
 
 
+def plan(
+    module: nn.Module,
+    layout: ModelLayout,
+    linears: dict[str, nn.Linear],
+    config: QuantConfig,
+    calibration: CalibrationSet | None = None,
+) -> Plan:
+    """What the method of `config` wants done to `linears`, some of those of `module`, which stays as it is."""
+    return _PLANNERS[type(config)](module, layout, linears, config, calibration)
+
+
 def quantize_(
     module: nn.Module, layout: ModelLayout, config: QuantConfig, calibration: CalibrationSet | None = None
 ) -> QuantAudit:
@@ -81,27 +92,27 @@ def quantize_(
         calibration = None
     elif calibration is None:
         raise ValueError(f"method {name!r} needs a calibration set; record one with the policy's own observations")
-    linears = _accounted(module, layout)
+    linears = accounted(module, layout)
     reasons = reasons_to_keep(module, layout.linears, config)
     wanted = {site: layer for site, layer in linears.items() if site not in reasons}
     _check_weights(wanted, name, config)
 
     held_full, storage_full = held_bytes(module), storage_bytes(module)
     bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
-    plan = _PLANNERS[type(config)](module, layout, wanted, config, calibration)
+    planned = plan(module, layout, wanted, config, calibration)
     backend, backend_reason = "none", None
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
-    replacements = {site: _quantized(site, layer, config, plan, backend) for site, layer in wanted.items()}
+    replacements = {site: _quantized(site, layer, config, planned, backend) for site, layer in wanted.items()}
     for site, layer in replacements.items():
         parent, _, attribute = site.rpartition(".")
         setattr(module.get_submodule(parent), attribute, layer)
 
     now = linears | replacements
-    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, plan) for site in layout.linears)
+    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, planned) for site in layout.linears)
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
-    diagnostics = plan.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})
+    diagnostics = planned.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})
     return QuantAudit(
         method=name,
         config=to_json(config),
@@ -122,7 +133,7 @@ def quantize_(
     )
 
 
-def _accounted(module: nn.Module, layout: ModelLayout) -> dict[str, nn.Linear]:
+def accounted(module: nn.Module, layout: ModelLayout) -> dict[str, nn.Linear]:
     """Every Linear of the module by name, in the order of the layout, after checking that both name the same ones."""
     actual = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
     named = [site.name for site in layout.linears]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from envs.libero import official
 from envs.libero import suite as suites
+from envs.libero.process import prepare_to_draw
 from envs.libero.scene import LiberoScene
 from envs.pack import build as pack
 from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
+
+if TYPE_CHECKING:  # it imports MuJoCo, and the renderer must be chosen before that
+    from envs.libero.fast import FastScene
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Name in an observation -> name in the scene."""
@@ -21,6 +25,10 @@ ASSETS_ROOT = Path(".qvla-bench/assets")
 
 START_NOISE_RAD = 0.02
 """Standard deviation of the arm's start pose in drawn placements; that of the official init states."""
+
+
+Stepping = Literal["fast", "exact"]
+"""How physics are computed: within rounding of the stock environment, or equal to it in every bit."""
 
 
 def assets_folder(assets: str) -> Path:
@@ -45,9 +53,23 @@ def tasks(suite: str) -> list[TaskSpec]:
     return suites.tasks(suite)
 
 
-def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool = False) -> LiberoEnv:
-    """Compile one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations."""
-    return LiberoEnv(suites.tasks(suite)[index], image_size, assets_folder(assets), assets == "builtin", privileged)
+def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool = False,
+              stepping: Stepping = "fast") -> LiberoEnv:
+    """Open one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations."""
+    scene = open_scene(suites.tasks(suite)[index], assets_folder(assets), assets == "builtin", stepping)
+    return LiberoEnv(scene, image_size, privileged)
+
+
+def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> LiberoScene | FastScene:
+    """The physics of one task, from the asset folder `assets`; `lean` reduces the robot's visual meshes."""
+    if stepping == "exact":
+        return LiberoScene(task, assets, lean)
+    if stepping != "fast":
+        raise ValueError(f"stepping {stepping!r} is unknown, legal are: fast, exact")
+    prepare_to_draw()
+    from envs.libero.fast import FastScene
+
+    return FastScene(task, assets, lean)
 
 
 class LiberoEnv:
@@ -55,11 +77,11 @@ class LiberoEnv:
 
     action_spec = OSC_POSE
 
-    def __init__(self, task: TaskSpec, image_size: int, assets: Path, lean: bool, privileged: bool):
-        self.task = task
+    def __init__(self, scene: LiberoScene | FastScene, image_size: int, privileged: bool):
+        self.task = scene.task
         self.image_size = image_size
         self.privileged = privileged
-        self.scene = LiberoScene(task, assets, lean)
+        self.scene = scene
         self._renderers: dict[int, object] = {}
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
@@ -83,8 +105,8 @@ class LiberoEnv:
         return Observation({}, self.scene.state(), self.task.instruction, self._truth())
 
     def _truth(self) -> dict[str, np.ndarray]:
-        pick, place = self.scene.problem.obj_of_interest[:2]
-        others = [name for name in self.scene.problem.objects_dict if name not in (pick, place)]
+        pick, place = self.scene.facts.interest[:2]
+        others = [name for name in self.scene.facts.objects if name not in (pick, place)]
         return {
             "others": np.array([[*self.scene.pose(name)[:2], self.scene.top(name)] for name in others]),
             "pick": self.scene.pose(pick), "place": self.scene.pose(place),

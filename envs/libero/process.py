@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -66,12 +67,47 @@ def check_mujoco(allow_other: bool = False) -> str:
     return installed
 
 
+def _scratch() -> Path:
+    """This user's folder for what can be made again at any time; compiled code is loaded from it, so it is private.
+
+    Raises `PreflightError` if somebody else owns it or may write to it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"qvla-bench-simulator-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PreflightError(f"{folder} must be a folder that only this user can use (mode 0700); remove it")
+    return folder
+
+
+@functools.cache
+def prepare_to_draw() -> None:
+    """Choose the renderer and where compiled kernels are kept; must run before MuJoCo or numba is imported.
+
+    The choice is remembered until the machine restarts, because trying a renderer takes a second. Raises
+    `PreflightError` if MuJoCo was imported before without MUJOCO_GL: it has settled on a window by then.
+    """
+    if "mujoco" in sys.modules and not os.environ.get("MUJOCO_GL"):
+        raise PreflightError(
+            "MuJoCo was imported before the renderer was chosen; open the environment first, or set MUJOCO_GL=egl"
+        )
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_scratch() / "numba"))
+    remembered = _scratch() / f"renderer-{version('mujoco')}-{os.environ.get('MUJOCO_GL', 'any')}"
+    if not remembered.is_file():
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        partial = remembered.with_suffix(f".{os.getpid()}")
+        partial.write_text(renderer())
+        partial.replace(remembered)
+    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = remembered.read_text()
+
+
 @functools.cache
 def prepare(assets: Path) -> None:
     """Set up this process for LIBERO with the asset folder `assets`; a second call must name the same folder."""
     if prepare.cache_info().misses > 1:
         raise AssetsError(f"this process already runs LIBERO on another asset folder than {assets}")
-    scratch = Path(tempfile.gettempdir()) / f"qvla-bench-{os.getuid()}"
+    prepare_to_draw()
+    scratch = _scratch()
     config = scratch / "libero"
     config.mkdir(parents=True, exist_ok=True)
     root = package_folder()
@@ -85,8 +121,6 @@ def prepare(assets: Path) -> None:
     partial.replace(config / "config.yaml")
     os.environ["LIBERO_CONFIG_PATH"] = str(config)
     os.environ.setdefault("MPLCONFIGDIR", str(scratch / "matplotlib"))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(scratch / "numba"))
-    os.environ["MUJOCO_GL"] = os.environ["PYOPENGL_PLATFORM"] = renderer()
     logging.getLogger("robosuite_logs").setLevel(logging.ERROR)
     import libero.libero
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.libero import suite as suites
+from envs.libero.facts import Readings
 from envs.libero.process import prepare
 from envs.pack.robot import use_lean_meshes
 from envs.types import InitStateError, TaskSpec
@@ -20,8 +21,8 @@ _PLACEMENT_TRIES = 200
 """Random placements that may fail before the scene is called impossible (LIBERO's own loop never ends)."""
 
 
-def _problem(task: TaskSpec, assets: Path, lean: bool):
-    """LIBERO's environment object for `task`, without cameras or a renderer."""
+def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
+    """LIBERO's environment object for `task`; `camera_pixels` 0 is without cameras or a renderer."""
     import libero.libero.envs  # noqa: F401  (registers the problem classes)
     import robosuite
     from libero.libero.envs import bddl_utils
@@ -33,22 +34,28 @@ def _problem(task: TaskSpec, assets: Path, lean: bool):
     def initialize(self, xml_string=None):
         xml = xml_string or self.model.get_xml()
         super(problem, self)._initialize_sim(use_lean_meshes(xml, assets) if lean else xml)
+        # The constructor goes on to place the fixtures, but the samplers assume them where the compiler put them.
+        model = self.sim.model._model
+        self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
 
     # LIBERO compares the class's name with the problem's, so the subclass keeps it.
     problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
     return problem(
         file, robots=["Panda"], controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
-        initialization_noise=None, use_camera_obs=False, has_offscreen_renderer=False, horizon=10**9,
-        camera_names=["agentview"], renderer="mujoco", renderer_config=None,
+        initialization_noise=None, use_camera_obs=camera_pixels > 0, has_offscreen_renderer=camera_pixels > 0,
+        camera_names=["agentview", "robot0_eye_in_hand"], camera_heights=camera_pixels, camera_widths=camera_pixels,
+        horizon=10**9, renderer="mujoco", renderer_config=None,
     )
 
 
-class LiberoScene:
+class LiberoScene(Readings):
     """The physics of one task: place, advance, ask whether the goal holds."""
 
     def __init__(self, task: TaskSpec, assets: Path, lean: bool):
         prepare(assets)
         from robosuite.utils.errors import RandomizationError
+
+        from envs.libero.export import facts_of
 
         self.task = task
         self._failed_placement = RandomizationError
@@ -58,12 +65,13 @@ class LiberoScene:
         finally:
             np.random.set_state(state)
         self.problem.hard_reset = False
+        # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
+        self.problem.object_property_initializers *= 2
         # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
         sim = self.problem.sim
         sim.reset = lambda: (type(sim).reset(sim), sim.forward())
         self.states = suites.init_states(task)
-        self._body_pos = self.model.body_pos.copy()
-        self._body_quat = self.model.body_quat.copy()
+        self.facts = facts_of(self.problem)
 
     def _first(self, lean: bool, assets: Path):
         for seed in range(_PLACEMENT_TRIES):
@@ -90,9 +98,7 @@ class LiberoScene:
         `joint_noise` is the standard deviation (radians) of the arm's start pose; the official init states have 0.02.
         Raises `InitStateError` for an index out of range.
         """
-        if init_state is not None and not 0 <= init_state < len(self.states):
-            legal = f"legal are 0 .. {len(self.states) - 1}"
-            raise InitStateError(f"{self.task.name} has no init state {init_state}, {legal}")
+        suites.check_init_state(self.task, init_state, len(self.states))
         before = np.random.get_state()
         try:
             self._restore(seed)
@@ -108,10 +114,8 @@ class LiberoScene:
         self.problem._post_process()
 
     def _restore(self, seed: int) -> None:
-        # The samplers assume fixtures where the compiler put them, so their poses go back first.
-        self.model.body_pos[:] = self._body_pos
-        self.model.body_quat[:] = self._body_quat
         for attempt in range(_PLACEMENT_TRIES):
+            self.model.body_pos[:], self.model.body_quat[:] = self.problem.compiled_poses
             np.random.seed((seed + 7919 * attempt) % 2**32)
             try:
                 # robosuite keeps the gripper's last command over a soft reset.
@@ -144,7 +148,11 @@ class LiberoScene:
             del sim.forward
         problem.cur_time += problem.control_timestep
         problem._post_action(action)
-        return bool(problem._check_success())
+        return self.succeeded()
+
+    def succeeded(self) -> bool:
+        """Whether the goal holds, asked of LIBERO."""
+        return bool(self.problem._check_success())
 
     def snapshot(self) -> tuple:
         """Everything that `advance` depends on, for `restore`: physics, controller, gripper command."""
@@ -168,35 +176,6 @@ class LiberoScene:
         robot.controller.new_update = new_update
         robot.gripper.current_action = gripper.copy()
         mujoco.mj_forward(self.model, self.data)
-
-    def state(self) -> np.ndarray:
-        """float32[8]: see `envs.types.STATE_DIM`."""
-        from robosuite.utils.transform_utils import convert_quat, quat2axisangle
-
-        robot, data = self.problem.robots[0], self.data
-        position = data.site_xpos[robot.eef_site_id]
-        quat = convert_quat(self.problem.sim.data.get_body_xquat(robot.robot_model.eef_name), to="xyzw")
-        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        return np.concatenate([position, quat2axisangle(quat), fingers]).astype(np.float32)
-
-    def pose(self, instance: str) -> np.ndarray:
-        """float64[7]: position (m) and quaternion (w, x, y, z) of an object instance in the world."""
-        body = self.problem.obj_body_id[instance]
-        return np.concatenate([self.data.xpos[body], self.data.xquat[body]])
-
-    def top(self, instance: str) -> float:
-        """Height (m, world) of the highest point of an object's collision geoms, from their bounding boxes."""
-        model, data = self.model, self.data
-        ids = [model.geom(name).id for name in self.problem.objects_dict[instance].contact_geoms]
-        rows = data.geom_xmat[ids].reshape(-1, 3, 3)[:, 2]
-        centre, half = model.geom_aabb[ids, :3], model.geom_aabb[ids, 3:]
-        return float((data.geom_xpos[ids, 2] + (rows * centre).sum(1) + (abs(rows) * half).sum(1)).max())
-
-    def grasped(self, instance: str) -> bool:
-        """True if both finger pads touch the object."""
-        return self.problem._check_grasp(
-            gripper=self.problem.robots[0].gripper, object_geoms=self.problem.objects_dict[instance].contact_geoms
-        )
 
     def close(self) -> None:
         """Free the model."""

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import io
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import numpy as np
 from envs.libero.process import package_folder
 from envs.types import InitStateError, TaskSpec
 
-SUITES = ("libero_object",)
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """Suites that the built-in pack can show."""
 
 INIT_STATES = 50
 """Official init states of every task."""
+
+_SCENE = re.compile(r"[A-Z_]+_SCENE\d+_")
+"""What the long suites put before the instruction in a task's name, e.g. "KITCHEN_SCENE10_"."""
 
 
 @functools.cache
@@ -34,7 +38,7 @@ def _task_names() -> dict[str, list[str]]:
 def tasks(suite: str) -> list[TaskSpec]:
     """The tasks of `suite` in the official order (task order 0)."""
     return [
-        TaskSpec(suite, index, name, name.replace("_", " "), INIT_STATES)
+        TaskSpec(suite, index, name, _SCENE.sub("", name).replace("_", " "), INIT_STATES)
         for index, name in enumerate(_task_names()[suite])
     ]
 
@@ -42,6 +46,12 @@ def tasks(suite: str) -> list[TaskSpec]:
 def bddl_file(task: TaskSpec) -> Path:
     """The task's problem file."""
     return package_folder() / "bddl_files" / task.suite / f"{task.name}.bddl"
+
+
+def check_init_state(task: TaskSpec, index: int | None, count: int) -> None:
+    """Raise `InitStateError` unless `index` is None or one of `count` official init states."""
+    if index is not None and not 0 <= index < count:
+        raise InitStateError(f"{task.name} has no init state {index}, legal are 0 .. {count - 1}")
 
 
 def init_states(task: TaskSpec) -> np.ndarray:

@@ -14,12 +14,16 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 
-from envs.pack.mjcf import floor_scene_xml, object_xml
+from envs.pack.mjcf import object_xml
 from envs.pack.robot import lean_meshes
+from envs.pack.scenes import SCENES
+from envs.pack.spec import ARTICULATED
 from envs.pack.table import OBJECTS
 from envs.pack.textures import TEXTURES
 
-_SOURCES = ("build.py", "mjcf.py", "robot.py", "shapes.py", "table.py", "textures.py")
+_SOURCES = ("build.py", "lathe.py", "mjcf.py", "palette.py", "robot.py", "scenes.py", "shapes.py", "spec.py",
+            "table.py", "table_articulated.py", "table_food.py", "table_furniture.py", "table_kitchenware.py",
+            "textures.py")
 
 
 def digest() -> str:
@@ -53,12 +57,14 @@ def ensure(root: Path) -> Path:
 
 def _write(folder: Path) -> None:
     for name, spec in OBJECTS.items():
-        path = folder / spec.folder / name / f"{name}.xml"
+        # Articulated objects lie flat in their folder, all others in one of their own.
+        path = folder / spec.folder / ("" if spec.folder == ARTICULATED else name) / f"{name}.xml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(object_xml(name, spec))
-    for sub in ("scenes", "textures", "articulated_objects", "turbosquid_objects"):
+    for sub in ("scenes", "textures"):
         (folder / sub).mkdir()
-    (folder / "scenes" / "libero_floor_base_style.xml").write_text(floor_scene_xml())
+    for name, write in SCENES.items():
+        (folder / "scenes" / f"{name}.xml").write_text(write())
     for name, draw in TEXTURES.items():
         imageio.imwrite(folder / "textures" / name, draw())
     lean_meshes(folder / "robot")

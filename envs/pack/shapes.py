@@ -2,28 +2,31 @@
 
 An object is a list of parts; each part says whether it collides, whether it is seen, and what it looks like.
 Collision is boxes only: MuJoCo's box contacts are stable under LIBERO's stiff contact settings, cylinders are not.
+Round things collide as rings of boxes and are seen as surfaces of revolution.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi, tan
+from math import atan2, cos, hypot, pi, sin, tan
 from typing import Literal
 
 Vec = tuple[float, float, float]
 Rgb = tuple[float, float, float]
+Outline = tuple[tuple[float, float], ...]
+"""Closed polygon of (radius, height), counter-clockwise with the radius to the right and the height up."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One primitive."""
 
-    kind: Literal["box", "cylinder"]
-    """MuJoCo geom type."""
+    kind: Literal["box", "cylinder", "lathe"]
+    """MuJoCo geom type; "lathe" is a mesh, `outline` revolved about z."""
     centre_mm: Vec
     """Centre in the upright frame."""
     half_mm: Vec
-    """Half extents of a box; (radius, radius, half height) of a cylinder."""
+    """Half extents of a box; (radius, radius, half height) of a cylinder; unused for a lathe."""
     rgb: Rgb | None
     """Colour where it is seen; None for a part that only collides."""
     collides: bool
@@ -32,11 +35,21 @@ class Part:
     """Rotation about z in radians, applied last."""
     tilt: float = 0.0
     """Rotation about the part's own y in radians, applied first."""
+    outline: Outline = ()
+    """What a lathe revolves; empty for a primitive."""
+    facets: int = 24
+    """Sides of a lathe."""
 
 
 def box(centre: Vec, size: Vec, rgb: Rgb | None, collides: bool = True, yaw: float = 0.0, tilt: float = 0.0) -> Part:
     """A box by its centre and full size."""
     return Part("box", centre, (size[0] / 2, size[1] / 2, size[2] / 2), rgb, collides, yaw, tilt)
+
+
+def block(low: Vec, high: Vec, rgb: Rgb | None, collides: bool = True) -> Part:
+    """A box by its lowest and highest corner."""
+    centre = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    return Part("box", centre, tuple((b - a) / 2 for a, b in zip(low, high, strict=True)), rgb, collides)
 
 
 def label(centre: Vec, size: Vec, rgb: Rgb) -> Part:
@@ -49,11 +62,65 @@ def disc(z: float, radius: float, height: float, rgb: Rgb) -> Part:
     return Part("cylinder", (0.0, 0.0, z), (radius, radius, height / 2), rgb, False)
 
 
+def rod(start: Vec, end: Vec, radius: float, rgb: Rgb) -> Part:
+    """A cylinder from `start` to `end` that is seen but cannot be touched."""
+    dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
+    centre = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
+    half = hypot(dx, dy, dz) / 2
+    return Part("cylinder", centre, (radius, radius, half), rgb, False, atan2(dy, dx), atan2(hypot(dx, dy), dz))
+
+
+def beam(start: Vec, end: Vec, width: float, thickness: float, rgb: Rgb | None, collides: bool = True) -> Part:
+    """A straight bar from `start` to `end`: `width` is horizontal, `thickness` stands in the bar's vertical plane."""
+    dx, dy, dz = (b - a for a, b in zip(start, end, strict=True))
+    centre = tuple((a + b) / 2 for a, b in zip(start, end, strict=True))
+    size = (hypot(dx, dy, dz), width, thickness)
+    return box(centre, size, rgb, collides, yaw=atan2(dy, dx), tilt=-atan2(dz, hypot(dx, dy)))
+
+
+def lathe(outline: Outline, rgb: Rgb, axis: tuple[float, float] = (0.0, 0.0), facets: int = 24,
+          phase: float = 0.0) -> Part:
+    """A surface of revolution that is seen but cannot be touched."""
+    return Part("lathe", (*axis, 0.0), (0.0, 0.0, 0.0), rgb, False, yaw=phase, outline=outline, facets=facets)
+
+
 def octagon(z: float, apothem: float, height: float) -> tuple[Part, ...]:
     """An upright regular octagonal prism as four crossed boxes; invisible."""
-    side = apothem * tan(pi / 8)
+    return prism(8, z, apothem, height)
+
+
+def prism(sides: int, z: float, apothem: float, height: float, phase: float = 0.0) -> tuple[Part, ...]:
+    """An upright regular prism with an even number of sides as crossed boxes; invisible."""
+    side = apothem * tan(pi / sides)
     return tuple(
-        Part("box", (0.0, 0.0, z), (apothem, side, height / 2), None, True, yaw=k * pi / 4) for k in range(4)
+        Part("box", (0.0, 0.0, z), (apothem, side, height / 2), None, True, yaw=phase + k * 2 * pi / sides)
+        for k in range(sides // 2)
+    )
+
+
+def foot(low: float, high: float, half: float, axis: tuple[float, float] = (0.0, 0.0)) -> tuple[Part, ...]:
+    """The floor of a round vessel: two crossed square slabs, which stand on eight corners; invisible."""
+    return tuple(
+        Part("box", (*axis, (low + high) / 2), (half, half, (high - low) / 2), None, True, yaw=k * pi / 4)
+        for k in range(2)
+    )
+
+
+def ring(sides: int, low: tuple[float, float], high: tuple[float, float], wall: float,
+         axis: tuple[float, float] = (0.0, 0.0), phase: float = 0.0) -> tuple[Part, ...]:
+    """The thin wall of a hollow vessel as a ring of flared boxes; invisible.
+
+    `low` and `high` are (apothem, height) of the outer face; the wall lies inside of it. The boxes meet at the upper
+    edge, so the ring is closed there, which is what fingers grasp.
+    """
+    dr, dz = high[0] - low[0], high[1] - low[1]
+    flare = atan2(dr, dz)
+    radial = (low[0] + high[0]) / 2 - wall / 2 * cos(flare)
+    z = (low[1] + high[1]) / 2 + wall / 2 * sin(flare)
+    half = (wall / 2, max(low[0], high[0]) * tan(pi / sides), hypot(dr, dz) / 2)
+    return tuple(
+        Part("box", (axis[0] + radial * cos(yaw), axis[1] + radial * sin(yaw), z), half, None, True, yaw, flare)
+        for yaw in (phase + k * 2 * pi / sides for k in range(sides))
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,15 @@ class PocketOFT:
         self.module = module if module is not None else load_network(folder)
         self.image_size = self.module.config.image_size
         self.layout = layout(self.module)
+
+    def network_config(self) -> dict[str, Any]:
+        """The fields of `PocketConfig`."""
+        return asdict(self.module.config)
+
+    @classmethod
+    def skeleton(cls, network: Mapping[str, Any]) -> PocketOFT:
+        """See `policies.base.QuantizablePolicy`."""
+        return cls(module=PocketOFTNet(PocketConfig(**network)).eval())
 
     def reset(self, noise_key: Sequence[int]) -> None:
         """Nothing is random and nothing is remembered."""

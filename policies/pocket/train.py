@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import math
 import time
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Recipe:
 
 
 class Samples:
-    """All decisions of a data folder in memory. Newer rounds are drawn `boost` times as often as their share."""
+    """All decisions of a data folder in memory."""
 
     def __init__(self, folder: Path, instructions: dict[str, str]):
         images, states, chunks, truth, texts = [], [], [], [], []
@@ -127,15 +128,15 @@ class Trainer:
     def run(self, period: int = 100) -> None:
         """Train to the recipe's number of samples."""
         total = self.recipe.samples // self.recipe.batch
-        sums, begun = np.zeros(3), time.time()
+        sums, count, begun = np.zeros(3), 0, time.time()
         while self.step < total:
             for group in self.optimizer.param_groups:
                 group["lr"] = self._rate(total)
-            sums += self._one_step()
+            sums, count = sums + self._one_step(), count + 1
             self.step += 1
             if self.step % period == 0 or self.step == total:
-                self._log(sums / period, period * self.recipe.batch / (time.time() - begun))
-                sums, begun = np.zeros(3), time.time()
+                self._log(sums / count, count * self.recipe.batch / (time.time() - begun))
+                sums, count, begun = np.zeros(3), 0, time.time()
             if self.step % (5 * period) == 0 or self.step == total:
                 self.save()
 
@@ -161,8 +162,9 @@ class Trainer:
 
     def _log(self, means: np.ndarray, rate: float) -> None:
         row = {
-            "step": self.step, "samples": self.step * self.recipe.batch, "translation_l1": round(means[0], 5),
-            "gripper_l1": round(means[1], 5), "auxiliary": round(means[2], 5), "samples_per_s": round(rate, 1),
+            "step": self.step, "samples": self.step * self.recipe.batch, "translation_l1": round(float(means[0]), 5),
+            "gripper_l1": round(float(means[1]), 5), "auxiliary": round(float(means[2]), 5),
+            "samples_per_s": round(rate, 1),
         }
         path = self.out / "log.csv"
         fresh = not path.is_file()
@@ -184,8 +186,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    import json
-
     instructions = json.loads((args.data / "instructions.json").read_text())
     Trainer(Samples(args.data, instructions), Recipe(args.samples, lr=args.lr), args.out, args.start).run()
 

@@ -1,0 +1,97 @@
+"""Saved quantized networks as things under test: `--policy variants/NAME` runs one beside the policy it came from."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError, lookup
+from bench.spec import PolicyVariant
+from policies.registry import POLICIES, policy_class
+from quantizers.saved import SavedConfig, StorageError, folder_bytes, read_config
+
+if TYPE_CHECKING:  # it imports torch, and names are checked before that
+    from policies.base import Policy
+
+VARIANTS = Path("variants")
+"""Where `qvla-bench quantize` writes unless it is told otherwise, and what `qvla-bench list` shows."""
+SAVED = "saved"
+"""Method name of a variant that is loaded instead of made: `saved:FOLDER`."""
+
+
+def named_folder(policy: str | None) -> Path | None:
+    """The folder that a policy's name means, None if it is a name of the registry or should have been one."""
+    if policy is None or policy in POLICIES:
+        return None
+    folder = Path(policy)
+    return folder if "/" in policy or (folder / "config.json").is_file() else None
+
+
+def saved_config(folder: Path) -> SavedConfig:
+    """What was saved in `folder`; raises `UsageError` if it is no saved variant of a registered policy."""
+    if not folder.is_dir():
+        beside = [f"{folder.parent / name}" for name in _saved_names(folder.parent)]
+        near = difflib.get_close_matches(str(folder), beside, n=1, cutoff=0.5)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"there is no folder {folder};{hint} `qvla-bench list` shows what is saved in {VARIANTS}")
+    try:
+        config = read_config(folder)
+    except StorageError as error:
+        raise UsageError(str(error)) from error
+    if not lookup(f"policy of {folder}", config.origin.policy, POLICIES).quantizable:
+        raise UsageError(f"policy {config.origin.policy!r} of {folder} has no network to quantize")
+    return config
+
+
+def saved_variant(folder: Path, weights: str | None) -> PolicyVariant:
+    """The variant that `folder` holds; its identity is what is in the folder, not where it lies.
+
+    `weights` is the digest of the policy's checkpoint as it is now. Raises `UsageError` if the variant was made from
+    another one, for it would be compared with a network that it does not come from.
+    """
+    config = saved_config(folder)
+    origin = config.origin
+    if origin.weights != weights:
+        raise UsageError(f"{folder} was made from weights {str(origin.weights)[:12]} of {origin.policy!r}, the "
+                         f"full-precision weights here are {str(weights)[:12]}; quantize again with --method "
+                         f"'{origin.method}'")
+    identity = {"method": SAVED, "digest": config.digest, "quantized": dict(config.quantization_config["config"])}
+    return PolicyVariant(origin.policy, weights, f"{SAVED}:{folder}", identity)
+
+
+def load_saved(variant: PolicyVariant) -> tuple[Policy, dict[str, Any]]:
+    """The policy around the saved network, and the audit as JSON.
+
+    Raises `UsageError` if the folder is damaged, or is not the one that the variant was made of.
+    """
+    from quantizers.storage import load_quantized_
+
+    folder = Path(variant.method.partition(":")[2])
+    config = saved_config(folder)
+    if config.digest != variant.config["digest"]:
+        raise UsageError(f"{folder} was replaced since {variant.variant_id} was named; name a new run (RUN=...)")
+    try:
+        policy = policy_class(POLICIES[variant.policy]).skeleton(config.origin.network)
+        audit = load_quantized_(policy.module, folder)
+    except StorageError as error:
+        raise UsageError(str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{folder} describes a network that {variant.policy!r} cannot build: {error}") from error
+    return policy, audit.to_json()
+
+
+def saved_listing(parent: Path) -> dict[str, str]:
+    """Folder name -> what is saved in it, for every saved variant directly below `parent`."""
+    table = {}
+    for name in _saved_names(parent):
+        try:
+            origin = saved_config(parent / name).origin
+            table[name] = f"{origin.policy} {origin.method}; {folder_bytes(parent / name):,} bytes"
+        except UsageError as error:
+            table[name] = f"cannot be used: {error}"
+    return table
+
+
+def _saved_names(parent: Path) -> list[str]:
+    return sorted(path.parent.name for path in parent.glob("[!.]*/config.json"))

@@ -1,0 +1,96 @@
+"""What has to be known of a scene beyond its compiled model, and what can be read from a running one with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.libero.goal import Condition, JointsAt, touching
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object or a fixture."""
+
+    body: int
+    """Its root body."""
+    geoms: tuple[int, ...]
+    """Its collision geoms."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """A site that is shown while a joint is turned on: the burner of a stove."""
+
+    site: int
+    """The site."""
+    when: JointsAt
+    """The condition under which it is visible."""
+
+
+@dataclass(frozen=True)
+class SceneFacts:
+    """Numbers of bodies, geoms, sites and addresses in one compiled model."""
+
+    objects: Mapping[str, Thing]
+    """Instance name -> movable object, in the order of the problem file."""
+    fixtures: Mapping[str, Thing]
+    """Instance name -> furniture, whose pose is drawn at every reset."""
+    interest: tuple[str, ...]
+    """The instances that the instruction speaks of."""
+    goal: tuple[Condition, ...]
+    """All must hold."""
+    lights: tuple[Light, ...]
+    """What shines while it is turned on."""
+    hand_site: int
+    """Site between the finger tips."""
+    hand_body: int
+    """Body whose orientation is the hand's."""
+    fingers: tuple[int, int]
+    """Where the finger joints are in qpos."""
+    pads: tuple[tuple[int, ...], tuple[int, ...]]
+    """Geoms of the left and of the right finger pad."""
+
+    def goal_holds(self, data) -> bool:
+        """Whether every condition of the goal holds."""
+        return all(condition.holds(data) for condition in self.goal)
+
+
+class Readings:
+    """What both kinds of scene can tell of their present state; they provide `model`, `data` and `facts`."""
+
+    def state(self) -> np.ndarray:
+        """float32[8]: see `envs.types.STATE_DIM`."""
+        data, facts = self.data, self.facts
+        position, turn = data.site_xpos[facts.hand_site], axis_angle(data.xquat[facts.hand_body])
+        return np.concatenate([position, turn, data.qpos[list(facts.fingers)]]).astype(np.float32)
+
+    def thing(self, instance: str) -> Thing:
+        """The object or fixture of that name."""
+        return self.facts.objects[instance] if instance in self.facts.objects else self.facts.fixtures[instance]
+
+    def pose(self, instance: str) -> np.ndarray:
+        """float64[7]: position (m) and quaternion (w, x, y, z) of an instance in the world."""
+        body = self.thing(instance).body
+        return np.concatenate([self.data.xpos[body], self.data.xquat[body]])
+
+    def top(self, instance: str) -> float:
+        """Height (m, world) of the highest point of an object's collision geoms, from their bounding boxes."""
+        model, data, ids = self.model, self.data, list(self.thing(instance).geoms)
+        rows = data.geom_xmat[ids].reshape(-1, 3, 3)[:, 2]
+        centre, half = model.geom_aabb[ids, :3], model.geom_aabb[ids, 3:]
+        return float((data.geom_xpos[ids, 2] + (rows * centre).sum(1) + (abs(rows) * half).sum(1)).max())
+
+    def grasped(self, instance: str) -> bool:
+        """True if both finger pads touch the object."""
+        return all(touching(self.data, pad, self.thing(instance).geoms) for pad in self.facts.pads)
+
+
+def axis_angle(quat: np.ndarray) -> np.ndarray:
+    """float64[3], rad: rotation vector of a quaternion (w, x, y, z), as robosuite's `quat2axisangle` gives it."""
+    w = min(max(quat[0], -1.0), 1.0)
+    sine = np.sqrt(1.0 - w * w)
+    return np.zeros(3) if sine == 0.0 else quat[1:] * 2.0 * math.acos(w) / sine
