@@ -74,8 +74,8 @@ bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list
 
-preflight: $(STAMP) ## check whether this machine can run every suite
-	@$(VENV)/bin/qvla-bench preflight
+preflight: $(STAMP) ## check versions, renderer, assets, pictures, an episode and disk space
+	@$(VENV)/bin/qvla-bench doctor $(ARGS)
 
 report: $(STAMP) ## write the reports of RUN again
 	@$(VENV)/bin/qvla-bench report '$(RUN)'

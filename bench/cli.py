@@ -53,9 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
     report.set_defaults(command=_report)
     for name in ("preflight", "doctor"):
-        check = commands.add_parser(name, help="check whether this machine can run every suite")
+        check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
+        check.add_argument("--suite", help="check only this suite (default: all)")
+        check.add_argument("--assets", help="asset pack (default: each suite's first)")
+        _add_official(check)
+        check.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
         check.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
-        check.set_defaults(command=_preflight)
+        check.set_defaults(command=_doctor)
     assets = commands.add_parser("assets", help="where the scenes' asset files are")
     assets.add_argument("action", choices=["path"])
     assets.add_argument("--suite", default="libero_object", help="default: %(default)s")
@@ -92,6 +96,8 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--allow-unsupported", action="store_true",
                        help="run a variant although its method cannot quantize a layer that it wanted")
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
+    bench.add_argument("--no-doctor", action="store_true",
+                       help="go on although the checks of `doctor` do not pass; the header shows it")
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
     bench.set_defaults(command=_bench)
 
@@ -174,12 +180,19 @@ def _report(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _preflight(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.preflight import check_all
+def _doctor(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.checks import text
+    from bench.command import legal_assets
+    from bench.doctor import examine
+    from envs.registry import SUITES
 
-    lines, fine = check_all(args.any_mujoco)
-    print("\n".join(lines))
-    return 0 if fine else 1
+    having = tuple(suite for suite, entry in SUITES.items() if args.assets in (None, *entry.assets))
+    suites = having if args.suite is None else (args.suite,)
+    for suite in suites or tuple(SUITES):
+        legal_assets(suite, args.assets)
+    checks = examine(suites, args.assets, args.any_mujoco, args.runs_dir)
+    print(text(checks))
+    return 1 if any(check.state == "FAILED" for check in checks) else 0
 
 
 def _assets(args: argparse.Namespace, arguments: Sequence[str]) -> int:

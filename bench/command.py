@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
 from bench.pool import suite_module
-from bench.preflight import preflight
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
@@ -32,8 +32,7 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run, report, print the table and the JSON line; return the exit code."""
     spec = make_spec(args)
     folder = run_folder(args.run or default_name(spec), args.runs_dir)
-    renderer = preflight(spec.suite, args.any_mujoco)
-    header = make_header(spec, renderer, arguments)
+    header = make_header(spec, circumstances(spec, args), arguments)
     from bench.run import outstanding_errors, run
     from bench.speed import time_variants
 
@@ -89,13 +88,22 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported)
 
 
-def make_header(spec: BenchSpec, renderer: str | None, arguments: Sequence[str]) -> RunHeader:
+def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
+    """What the run will stand on; checked unless --no-doctor, which the header's command line then shows."""
+    if args.no_doctor:
+        return Circumstances(renderer_of(spec.suite, args.any_mujoco),
+                             suite_module(spec.suite).assets_stamp(spec.assets))
+    return ensure_healthy(spec.suite, spec.assets, args.any_mujoco, args.runs_dir,
+                          lambda line: print(line, file=sys.stderr))
+
+
+def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str]) -> RunHeader:
     """The spec with everything that a stranger needs to know of its circumstances."""
     head, dirty = commit(package_root())
     return RunHeader(
-        spec=spec, assets=suite_module(spec.suite).assets_stamp(spec.assets),
+        spec=spec, assets=found.assets,
         protocol=stamped_protocol(spec), machine=machine(), packages=packages(), commit=head, dirty=dirty,
-        renderer=renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
+        renderer=found.renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:

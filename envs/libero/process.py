@@ -22,7 +22,8 @@ from envs.types import AssetsError, PreflightError
 MUJOCO_VERSION = "3.2.3"
 """From 3.3.3 on LIBERO's scenes look and behave differently (LIBERO issue 88, lerobot issue 4390)."""
 
-_PROBE = "import mujoco; c = mujoco.GLContext(8, 8); c.make_current(); c.free()"
+_PROBE = ("import mujoco; c = mujoco.GLContext(8, 8); c.make_current(); from OpenGL import GL; "
+          "print((GL.glGetString(GL.GL_RENDERER) or b'unnamed').decode()); c.free()")
 
 
 def package_folder() -> Path:
@@ -33,11 +34,16 @@ def package_folder() -> Path:
     return Path(list(spec.submodule_search_locations)[0]) / "libero"
 
 
-@functools.cache
 def renderer() -> str:
-    """The OpenGL backend to use: MUJOCO_GL if it is set, else "egl", else "osmesa"; each is tried in a child process.
+    """The OpenGL backend to use; see `drawing`."""
+    return drawing()[0]
 
-    Raises `PreflightError` naming the Debian packages if none can draw.
+
+@functools.cache
+def drawing() -> tuple[str, str]:
+    """The OpenGL backend to use and the name of what draws: MUJOCO_GL if it is set, else "egl", else "osmesa".
+
+    Each is tried in a child process. Raises `PreflightError` naming the Debian packages if none can draw.
     """
     wanted = os.environ.get("MUJOCO_GL")
     reasons = []
@@ -47,7 +53,7 @@ def renderer() -> str:
             capture_output=True, text=True,
         )
         if child.returncode == 0:
-            return backend
+            return backend, (child.stdout.strip().splitlines() or ["unnamed"])[-1]
         reasons.append(f"{backend}: {child.stderr.strip().splitlines()[-1] if child.stderr.strip() else 'crashed'}")
     raise PreflightError(
         "no off-screen renderer works (" + "; ".join(reasons) + "). On Debian or Ubuntu: "

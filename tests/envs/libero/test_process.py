@@ -20,7 +20,7 @@ def test_another_mujoco_is_refused_unless_allowed(monkeypatch):
 def test_without_a_renderer_the_debian_packages_are_named(monkeypatch):
     monkeypatch.setattr(process, "_PROBE", "raise SystemExit('no such library')")
     with pytest.raises(PreflightError, match="no such library.*apt-get install libegl1"):
-        process.renderer.__wrapped__()
+        process.drawing.__wrapped__()
 
 
 def test_the_scratch_folder_is_private_or_refused(monkeypatch, tmp_path):
