@@ -57,7 +57,7 @@ def drawing() -> tuple[str, str]:
         reasons.append(f"{backend}: {child.stderr.strip().splitlines()[-1] if child.stderr.strip() else 'crashed'}")
     raise PreflightError(
         "no off-screen renderer works (" + "; ".join(reasons) + "). On Debian or Ubuntu: "
-        "apt-get install libegl1 libgl1 libgles2 libegl-mesa0 (EGL) or libosmesa6 (OSMesa)"
+        "apt-get install libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libgles2 (EGL) or libosmesa6 (OSMesa)"
     )
 
 
