@@ -2,7 +2,7 @@
 
 Episodes start from the suite's own random placements, never from the official init states. At each decision the world
 is saved, the expert acts for one chunk (the label), and the world is put back; then either a disturbed expert or the
-policy under training (DAgger, Ross et al. 2011) moves on. One compressed file an episode; a file that exists is not
+policy under training (DAgger, Ross et al. 2011) moves on. One file an episode; a file that exists is not
 made again, so an interrupted collection goes on.
 """
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.protocol import PROTOCOLS
 from envs.libero.env import LiberoEnv
 from envs.types import OSC_POSE, Observation
 from policies.base import Policy
 from policies.expert import expert_action
+from policies.pocket.model import CHUNK
 
-CHUNK = 8
-SETTLE_STEPS = 10
 MAX_STEPS = 220
 EXECUTE = (4, 8)
 """Steps that pass between two decisions; drawn each time."""
@@ -47,8 +47,8 @@ def collect(env: LiberoEnv, seed: int, driver: Policy | None) -> Demonstration:
     """One episode from the placement drawn from `seed`; `driver` None is the disturbed expert."""
     rng = np.random.default_rng([seed, 2])
     env.reset(None, seed, observe=False)
-    for _ in range(SETTLE_STEPS):
-        result = env.step(np.array(OSC_POSE.hold), observe=False)
+    for _ in range(PROTOCOLS["oft"].settle_steps):
+        env.step(np.array(OSC_POSE.hold), observe=False)
     if driver is not None:
         driver.reset([seed])
     rows, steps, success = [], 0, False
@@ -58,9 +58,8 @@ def collect(env: LiberoEnv, seed: int, driver: Policy | None) -> Demonstration:
         rows.append((observation, chunk))
         moves = _disturbed(chunk, rng) if driver is None else driver.act([observation])[0]
         for move in moves[: rng.choice(EXECUTE)]:
-            result = env.step(np.asarray(move), observe=False)
+            success = env.step(move, observe=False).success
             steps += 1
-            success = success or result.success
             if success:
                 break
     return _demonstration(rows, success)

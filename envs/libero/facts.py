@@ -60,7 +60,7 @@ class SceneFacts:
 
 
 class Readings:
-    """What both kinds of scene can tell of their present state; they provide `model`, `data` and `facts`."""
+    """What both kinds of scene can tell and keep of their present state; they have `model`, `data` and `facts`."""
 
     def state(self) -> np.ndarray:
         """float32[8]: see `envs.types.STATE_DIM`."""
@@ -87,6 +87,25 @@ class Readings:
     def grasped(self, instance: str) -> bool:
         """True if both finger pads touch the object."""
         return all(touching(self.data, pad, self.thing(instance).geoms) for pad in self.facts.pads)
+
+    def _physics(self) -> np.ndarray:
+        """float64[N]: everything that MuJoCo integrates, the solver's warm start among it."""
+        import mujoco
+
+        spec = mujoco.mjtState.mjSTATE_INTEGRATION
+        physics = np.empty(mujoco.mj_stateSize(self.model, spec))
+        mujoco.mj_getState(self.model, self.data, physics, spec)
+        return physics
+
+    def _put_physics(self, physics: np.ndarray) -> None:
+        """Return to a `_physics` of this scene; going on from there repeats every bit."""
+        import mujoco
+
+        spec = mujoco.mjtState.mjSTATE_INTEGRATION
+        mujoco.mj_setState(self.model, self.data, physics, spec)
+        mujoco.mj_forward(self.model, self.data)
+        # The forward pass has replaced the solver's warm start, which is part of the state.
+        mujoco.mj_setState(self.model, self.data, physics, spec)
 
 
 def axis_angle(quat: np.ndarray) -> np.ndarray:

@@ -121,19 +121,12 @@ class FastScene(Readings):
 
     def snapshot(self) -> tuple:
         """Everything that `advance` depends on, for `restore`: physics, controller, gripper command."""
-        spec = mujoco.mjtState.mjSTATE_INTEGRATION
-        physics = np.empty(mujoco.mj_stateSize(self.model, spec))
-        mujoco.mj_getState(self.model, self.data, physics, spec)
-        return physics, self._controller.state.copy()
+        return self._physics(), self._controller.state.copy()
 
     def restore(self, saved: tuple) -> None:
         """Return to a `snapshot` of this scene and placement; going on from there repeats every bit."""
         physics, controller = saved
-        spec = mujoco.mjtState.mjSTATE_INTEGRATION
-        mujoco.mj_setState(self.model, self.data, physics, spec)
-        mujoco.mj_forward(self.model, self.data)
-        # The forward pass has replaced the solver's warm start, which is part of the state.
-        mujoco.mj_setState(self.model, self.data, physics, spec)
+        self._put_physics(physics)
         self._controller.state = controller.copy()
 
     def close(self) -> None:

@@ -156,26 +156,18 @@ class LiberoScene(Readings):
 
     def snapshot(self) -> tuple:
         """Everything that `advance` depends on, for `restore`: physics, controller, gripper command."""
-        import mujoco
-
-        spec = mujoco.mjtState.mjSTATE_INTEGRATION
-        physics = np.empty(mujoco.mj_stateSize(self.model, spec))
-        mujoco.mj_getState(self.model, self.data, physics, spec)
         robot = self.problem.robots[0]
         controller = {k: np.copy(v) for k, v in vars(robot.controller).items() if isinstance(v, np.ndarray)}
-        return physics, controller, robot.controller.new_update, robot.gripper.current_action.copy()
+        return self._physics(), controller, robot.controller.new_update, robot.gripper.current_action.copy()
 
     def restore(self, saved: tuple) -> None:
         """Return to a `snapshot` of this scene."""
-        import mujoco
-
         physics, controller, new_update, gripper = saved
-        mujoco.mj_setState(self.model, self.data, physics, mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._put_physics(physics)
         robot = self.problem.robots[0]
         vars(robot.controller).update({k: np.copy(v) for k, v in controller.items()})
         robot.controller.new_update = new_update
         robot.gripper.current_action = gripper.copy()
-        mujoco.mj_forward(self.model, self.data)
 
     def close(self) -> None:
         """Free the model."""
