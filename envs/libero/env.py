@@ -10,12 +10,12 @@ import numpy as np
 from envs.libero import official
 from envs.libero import suite as suites
 from envs.libero.process import prepare_to_draw
-from envs.libero.scene import LiberoScene
 from envs.pack import build as pack
 from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
 
-if TYPE_CHECKING:  # it imports MuJoCo, and the renderer must be chosen before that
+if TYPE_CHECKING:  # the one imports MuJoCo, and the renderer must be chosen before that; a bundle needs not the other
     from envs.libero.fast import FastScene
+    from envs.libero.scene import LiberoScene
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Name in an observation -> name in the scene."""
@@ -63,6 +63,8 @@ def open_task(suite: str, index: int, image_size: int, assets: str, privileged: 
 def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> LiberoScene | FastScene:
     """The physics of one task, from the asset folder `assets`; `lean` reduces the robot's visual meshes."""
     if stepping == "exact":
+        from envs.libero.scene import LiberoScene
+
         return LiberoScene(task, assets, lean)
     if stepping != "fast":
         raise ValueError(f"stepping {stepping!r} is unknown, legal are: fast, exact")

@@ -14,7 +14,6 @@ import numpy as np
 from envs.libero import suite as suites
 from envs.libero.facts import Readings
 from envs.libero.process import prepare
-from envs.pack.robot import use_lean_meshes
 from envs.types import InitStateError, TaskSpec
 
 _PLACEMENT_TRIES = 200
@@ -27,6 +26,8 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
     import robosuite
     from libero.libero.envs import bddl_utils
     from libero.libero.envs.bddl_base_domain import TASK_MAPPING
+
+    from envs.pack.robot import use_lean_meshes  # it imports what simplifies meshes
 
     file = str(suites.bddl_file(task))
     stock = TASK_MAPPING[bddl_utils.get_problem_info(file)["problem_name"]]
