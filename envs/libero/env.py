@@ -11,6 +11,7 @@ from envs.libero import official
 from envs.libero import suite as suites
 from envs.libero.process import prepare_to_draw
 from envs.pack import build as pack
+from envs.registry import find_task
 from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
 
 if TYPE_CHECKING:  # the one imports MuJoCo, and the renderer must be chosen before that; a bundle needs not the other
@@ -55,9 +56,12 @@ def tasks(suite: str) -> list[TaskSpec]:
 
 def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool = False,
               stepping: Stepping = "fast") -> LiberoEnv:
-    """Open one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations."""
-    scene = open_scene(suites.tasks(suite)[index], assets_folder(assets), assets == "builtin", stepping)
-    return LiberoEnv(scene, image_size, privileged)
+    """Open one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations.
+
+    Raises `TaskError` for an unknown suite or index, `AssetsError` for assets that are not there.
+    """
+    _, task = find_task(suite, index)
+    return LiberoEnv(open_scene(task, assets_folder(assets), assets == "builtin", stepping), image_size, privileged)
 
 
 def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> LiberoScene | FastScene:
@@ -84,6 +88,7 @@ class LiberoEnv:
         self.image_size = image_size
         self.privileged = privileged
         self.scene = scene
+        self.stepping = scene.stepping
         self._renderers: dict[int, object] = {}
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:

@@ -29,6 +29,8 @@ SUBSTEPS = 25
 class FastScene(Readings):
     """The physics of one task; the same methods as `LiberoScene`."""
 
+    stepping = "fast"
+
     def __init__(self, task: TaskSpec, assets: Path, lean: bool):
         self.task = task
         self._source = (task, assets, lean)

@@ -52,6 +52,8 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
 class LiberoScene(Readings):
     """The physics of one task: place, advance, ask whether the goal holds."""
 
+    stepping = "exact"
+
     def __init__(self, task: TaskSpec, assets: Path, lean: bool):
         prepare(assets)
         from robosuite.utils.errors import RandomizationError
