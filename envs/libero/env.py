@@ -102,14 +102,20 @@ class LiberoEnv:
         return StepResult(self.observe() if observe else None, self.scene.state(), success, False, success)
 
     def observe(self) -> Observation:
-        """What the world shows now; `reset` and `step` give the same when asked."""
-        images = {name: self._draw(camera, self.image_size) for name, camera in CAMERAS.items() if self.image_size}
+        """What the stock environment would observe now; `reset` and `step` give the same when asked.
+
+        That is up to 4 ms older than the present state; see `envs.libero.facts.Readings`.
+        """
+        images, size = {}, self.image_size
+        if size:
+            seen = self.scene.seen()
+            images = {name: self._draw(seen, camera, size) for name, camera in CAMERAS.items()}
         truth = self._truth() if self.privileged else None
-        return Observation(images, self.scene.state(), self.task.instruction, truth)
+        return Observation(images, self.scene.seen_state(), self.task.instruction, truth)
 
     def look_privileged(self) -> Observation:
-        """The present state and simulator truth without images."""
-        return Observation({}, self.scene.state(), self.task.instruction, self._truth())
+        """The same as `observe` with simulator truth and without images."""
+        return Observation({}, self.scene.seen_state(), self.task.instruction, self._truth())
 
     def _truth(self) -> dict[str, np.ndarray]:
         pick, place = self.scene.facts.interest[:2]
@@ -122,9 +128,9 @@ class LiberoEnv:
 
     def render(self, camera: str, size: int) -> np.ndarray:
         """See `envs.types.Environment`."""
-        return self._draw(CAMERAS.get(camera, camera), size)
+        return self._draw(self.scene.data, CAMERAS.get(camera, camera), size)
 
-    def _draw(self, camera: str, size: int) -> np.ndarray:
+    def _draw(self, data, camera: str, size: int) -> np.ndarray:
         import mujoco
 
         if size not in self._renderers:
@@ -134,7 +140,7 @@ class LiberoEnv:
             options.geomgroup[1] = 1
             self._renderers[size] = (renderer, options)
         renderer, options = self._renderers[size]
-        renderer.update_scene(self.scene.data, camera, options)
+        renderer.update_scene(data, camera, options)
         return renderer.render()
 
     def close(self) -> None:

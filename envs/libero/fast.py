@@ -18,13 +18,9 @@ import numpy as np
 
 from envs.libero import suite as suites
 from envs.libero.bundle import bundle_folder, load, save
-from envs.libero.facts import Readings
+from envs.libero.facts import SEEN_SUBSTEP, SUBSTEPS, Readings
 from envs.libero.osc import ControllerState, OscPose
 from envs.types import TaskSpec
-
-SUBSTEPS = 25
-"""Physics steps of 2 ms in a control step of 50 ms."""
-
 
 class FastScene(Readings):
     """The physics of one task; the same methods as `LiberoScene`."""
@@ -39,7 +35,7 @@ class FastScene(Readings):
         if not folder.is_dir():
             self._write_bundle(folder)
         bundle = load(folder)
-        self._folder = folder
+        self._folder, self._fingers = folder, list(bundle.facts.fingers)
         self.model, self.facts, self.states = bundle.model, bundle.facts, bundle.states
         self.data = mujoco.MjData(self.model)
         start = {name: value.item() if value.ndim == 0 else value for name, value in bundle.start.items()}
@@ -79,6 +75,7 @@ class FastScene(Readings):
         mujoco.mj_forward(model, data)
         self._controller.state = self._start.copy()
         self._show_lights()
+        self._see()
 
     def _fixtures(self, seed: int) -> np.ndarray:
         """float64[F, 7]: the poses that LIBERO draws for the fixtures from `seed`; drawn once, then read."""
@@ -104,11 +101,15 @@ class FastScene(Readings):
         """Run one control step (50 ms) and return whether the goal holds."""
         model, data, drive = self.model, self.data, self._controller.drive
         step1, step2 = mujoco.mj_step1, mujoco.mj_step2
+        self._show_lights()
         for substep in range(SUBSTEPS):
             step1(model, data)
             drive(action, substep == 0)
+            if substep == SEEN_SUBSTEP:
+                self._seen_qpos[:] = data.qpos
             step2(model, data)
-        self._show_lights()
+            if substep == SEEN_SUBSTEP:
+                self._seen_fingers[:] = data.qpos[self._fingers]
         return self.succeeded()
 
     def succeeded(self) -> bool:
@@ -116,6 +117,8 @@ class FastScene(Readings):
         return self.facts.goal_holds(self.data)
 
     def _show_lights(self) -> None:
+        """Switch lights as fixtures stand now; pictures show them as they stood before the action, as in the stock
+        environment."""
         for light in self.facts.lights:
             visible = self.model.site_rgba[light.site, 3] > 0
             if visible != light.when.holds(self.data):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.libero import suite as suites
-from envs.libero.facts import Readings
+from envs.libero.facts import SEEN_SUBSTEP, SUBSTEPS, Readings
 from envs.libero.process import prepare
 from envs.types import InitStateError, TaskSpec
 
@@ -115,6 +115,7 @@ class LiberoScene(Readings):
         sim.forward()
         self.problem._check_success()
         self.problem._post_process()
+        self._see()
 
     def _restore(self, seed: int) -> None:
         for attempt in range(_PLACEMENT_TRIES):
@@ -140,17 +141,22 @@ class LiberoScene(Readings):
         problem, model, data = self.problem, self.model, self.data
         sim = problem.sim
         problem.timestep += 1
+        # Switches lights as fixtures stand now. LIBERO does it at the end of its step, after the pictures.
+        problem._post_process()
         sim.forward = lambda: mujoco.mj_forwardSkip(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
         try:
-            for substep in range(int(problem.control_timestep / problem.model_timestep)):
+            for substep in range(SUBSTEPS):
                 mujoco.mj_step1(model, data)
                 sim.forward()
                 problem._pre_action(action, substep == 0)
+                if substep == SEEN_SUBSTEP:
+                    self._seen_qpos[:] = data.qpos
                 mujoco.mj_step2(model, data)
+                if substep == SEEN_SUBSTEP:
+                    self._seen_fingers[:] = data.qpos[list(self.facts.fingers)]
         finally:
             del sim.forward
         problem.cur_time += problem.control_timestep
-        problem._post_action(action)
         return self.succeeded()
 
     def succeeded(self) -> bool:
