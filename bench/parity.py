@@ -46,7 +46,7 @@ MOVES: dict[tuple[str, int], Push | str] = {
     ("libero_spatial", 4): drawer("top", 184.0),
     ("libero_object", 0): "expert",
     ("libero_object", 7): "expert",
-    ("libero_goal", 0): drawer("middle", 115.0),
+    ("libero_goal", 0): KNOB,
     ("libero_goal", 7): KNOB,
     ("libero_10", 2): KNOB,
     ("libero_10", 3): drawer("bottom", 46.0),
@@ -88,7 +88,8 @@ class Parity:
     success_equal: bool
     """Whether the goal held after the same actions everywhere."""
     images_equal: bool
-    """Whether "exact" and "fast" gave the stock environment's pixels at every decision."""
+    """Whether "exact" gave the stock environment's pixels at every decision, and "fast" as long as it was within
+    `TOLERANCE`."""
 
     @property
     def passed(self) -> bool:
@@ -152,15 +153,16 @@ def own_play(scene, moves: np.ndarray, nudge: float = 0.0) -> Played:
 
 def actions(scene, what: Push | str, count: int) -> tuple[np.ndarray, float]:
     """float64[count, 7], and how far the furniture moved or whether the expert reached its goal."""
-    env = LiberoEnv(scene, 0, privileged=True)
-    observation = env.reset(INIT_STATE, SEED)
     if isinstance(what, Push):
+        scene.place(INIT_STATE, SEED)
         address = scene.model.jnt_qposadr[joint_number(scene.model, what.joint)]
         before = scene.data.qpos[address]
         moves = pushing(scene, what, count)
         return moves, float(abs(scene.data.qpos[address] - before))
     from policies.expert import expert_action
 
+    env = LiberoEnv(scene, 0, privileged=True)
+    observation = env.reset(INIT_STATE, SEED)
     moves, reached = [], False
     for _ in range(count):
         moves.append(expert_action(observation).astype(np.float64))
@@ -177,7 +179,7 @@ def compare(suite: str, index: int, count: int = ACTIONS, assets: str = "builtin
     stock = stock_play(task, folder, lean, moves)
     ours = {"fast": own_play(fast, moves), "exact": own_play(exact, moves)}
     difference = np.abs(ours["fast"].physics - stock.physics).max(axis=1)
-    nudged = None
+    nudged, alike = None, 1 + _within(difference) // CHUNK
     if difference.max() > TOLERANCE:
         nudged = _within(np.abs(own_play(exact, moves, NUDGE).physics - stock.physics).max(axis=1))
     for scene in (fast, exact):
@@ -186,7 +188,7 @@ def compare(suite: str, index: int, count: int = ACTIONS, assets: str = "builtin
         f"{suite}-{index}", moved, int(stock.success.argmax()) + 1 if stock.success.any() else None,
         bool((ours["exact"].physics == stock.physics).all()), float(difference.max()), _within(difference), nudged,
         all(np.array_equal(o.success, stock.success) for o in ours.values()),
-        all(np.array_equal(o.images, stock.images) for o in ours.values()))
+        bool((ours["exact"].images == stock.images).all()) and bool((ours["fast"].images == stock.images)[:alike].all()))
 
 
 def _within(difference: np.ndarray) -> int:

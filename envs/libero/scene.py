@@ -70,9 +70,10 @@ class LiberoScene(Readings):
         self.problem.hard_reset = False
         # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
         self.problem.object_property_initializers *= 2
-        # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
+        # A rebuilt scene has run its dynamics twice before it is placed, the second time when its renderer was made; each
+        # moves the solver's warm start.
         sim = self.problem.sim
-        sim.reset = lambda: (type(sim).reset(sim), sim.forward())
+        sim.reset = lambda: (type(sim).reset(sim), sim.forward(), sim.forward())
         self.states = suites.init_states(task)
         self.facts = facts_of(self.problem)
 
