@@ -1,4 +1,4 @@
-"""Action sequences that move furniture: a nearly closed hand goes behind a handle or a knob and pushes it along its joint.
+"""Action sequences that move furniture: a nearly closed hand goes behind a handle or a knob and pushes it along.
 
 The fingers stop before they touch each other: pads pressed together part even two runs of the stock environment that
 begin one rounding error apart.

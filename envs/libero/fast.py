@@ -12,6 +12,7 @@ steps of a grasp), all three are computed. `envs.libero.scene` is the bit-identi
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from envs.libero import suite as suites
 from envs.libero.bundle import bundle_folder, load, save
 from envs.libero.facts import SEEN_SUBSTEP, SUBSTEPS, Readings
 from envs.libero.osc import ControllerState, OscPose
-from envs.types import TaskSpec
+from envs.types import AssetsError, TaskSpec
 
 _EXACT = 1e-14
 """Gradient of the solver's cost, scaled as MuJoCo does, below which nothing but rounding is left of it."""
@@ -90,10 +91,16 @@ class FastScene(Readings):
             stock = self._open_stock()
             stock.place(0, seed)
             path.parent.mkdir(exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
+            # Another process may draw the same seed at the same time.
+            partial = path.with_suffix(f".{os.getpid()}.npy")
             np.save(partial, self._fixtures_of(stock))
             partial.replace(path)
-        return np.load(path)
+        try:
+            poses = np.load(path)
+        except (ValueError, EOFError) as error:
+            raise AssetsError(f"the fixture poses in {path} cannot be read ({error}); delete the file, and they are "
+                              "drawn again") from error
+        return poses
 
     def _fixtures_of(self, stock) -> np.ndarray:
         bodies = [thing.body for thing in self.facts.fixtures.values()]

@@ -7,6 +7,7 @@ velocities once per physics step. Both give the stock environment's states, bit 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,24 @@ from envs.types import InitStateError, TaskSpec
 
 _PLACEMENT_TRIES = 200
 """Random placements that may fail before the scene is called impossible (LIBERO's own loop never ends)."""
+
+
+@contextmanager
+def _never_asking():
+    """Let a placement that fails raise. One of LIBERO's samplers starts a debugger instead, which waits for a user."""
+    import pdb
+
+    from robosuite.utils.errors import RandomizationError
+
+    def refuse(*args, **kwargs):
+        raise RandomizationError("no place inside the region was found")
+
+    before = pdb.set_trace
+    pdb.set_trace = refuse
+    try:
+        yield
+    finally:
+        pdb.set_trace = before
 
 
 def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
@@ -39,8 +58,12 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
         model = self.sim.model._model
         self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
 
+    def reset_internal(self):
+        with _never_asking():
+            super(problem, self)._reset_internal()
+
     # LIBERO compares the class's name with the problem's, so the subclass keeps it.
-    problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
+    problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize, "_reset_internal": reset_internal})
     return problem(
         file, robots=["Panda"], controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
         initialization_noise=None, use_camera_obs=camera_pixels > 0, has_offscreen_renderer=camera_pixels > 0,
@@ -70,8 +93,8 @@ class LiberoScene(Readings):
         self.problem.hard_reset = False
         # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
         self.problem.object_property_initializers *= 2
-        # A rebuilt scene has run its dynamics twice before it is placed, the second time when its renderer was made; each
-        # moves the solver's warm start.
+        # A rebuilt scene has run its dynamics twice before it is placed, the second time when its renderer was made;
+        # each moves the solver's warm start.
         sim = self.problem.sim
         sim.reset = lambda: (type(sim).reset(sim), sim.forward(), sim.forward())
         self.states = suites.init_states(task)

@@ -69,7 +69,8 @@ def init_states(task: TaskSpec) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
             states = np.asarray(pickle.load(io.BytesIO(archive.read(member))))
-    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError,
+            AttributeError, ImportError, IndexError) as error:
         raise InitStateError(f"cannot read the init states in {path}: {error}") from error
     if states.ndim != 2 or not np.isfinite(states).all():
         raise InitStateError(f"{path} holds an array of shape {states.shape}; legal is (states, 1 + nq + nv), finite")
