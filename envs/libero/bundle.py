@@ -46,11 +46,11 @@ class Bundle:
     """Where it is stored."""
 
 
-def bundle_folder(task: TaskSpec, assets: Path, lean: bool) -> Path:
-    """Where the bundle of `task` belongs: below the assets it was compiled with."""
+def bundle_folder(task: TaskSpec, bundles: Path, lean: bool) -> Path:
+    """Where the bundle of `task` belongs, below the folder of all bundles from the same assets."""
     made_from = {"format": FORMAT, "lean": lean, **{package: version(package) for package in SOURCES}}
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
-    return assets / "bundles" / f"{task.suite}-{task.index}-{digest}"
+    return bundles / f"{task.suite}-{task.index}-{digest}"
 
 
 def save(folder: Path, model, facts: SceneFacts, start: Mapping[str, np.ndarray], states: np.ndarray) -> None:

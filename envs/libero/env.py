@@ -75,7 +75,14 @@ def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> 
     prepare_to_draw()
     from envs.libero.fast import FastScene
 
-    return FastScene(task, assets, lean)
+    return FastScene(task, assets, lean, _bundles(assets))
+
+
+def _bundles(assets: Path) -> Path:
+    """Where scenes compiled from `assets` are kept: nothing is written into a tree of LIBERO's."""
+    if assets in (official.given(), ASSETS_ROOT.resolve() / "official"):
+        return official.bundles(assets, ASSETS_ROOT)
+    return assets / "bundles"
 
 
 class LiberoEnv:

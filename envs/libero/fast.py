@@ -34,11 +34,11 @@ class FastScene(Readings):
 
     stepping = "fast"
 
-    def __init__(self, task: TaskSpec, assets: Path, lean: bool):
+    def __init__(self, task: TaskSpec, assets: Path, lean: bool, bundles: Path):
         self.task = task
         self._source = (task, assets, lean)
         self._stock = None
-        folder = bundle_folder(task, assets, lean)
+        folder = bundle_folder(task, bundles, lean)
         if not folder.is_dir():
             self._write_bundle(folder)
         bundle = load(folder)
