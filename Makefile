@@ -11,6 +11,7 @@ RUN ?=
 OUT ?=
 ASSETS ?=
 PROTOCOL ?= oft
+STEPPING ?=
 SEED ?= 0
 THREADS ?=
 VIDEO ?= on
@@ -38,6 +39,7 @@ help: ## show targets and variables
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
+	@echo "  STEPPING    fast, or exact: bit for bit the stock physics; empty: fast  now: $(STEPPING)"
 	@echo "  SEED        every random number derives from it             now: $(SEED)"
 	@echo "  THREADS     CPU threads of the policy; empty: all           now: $(THREADS)"
 	@echo "  VIDEO       on or off                                       now: $(VIDEO)"
@@ -62,7 +64,8 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 	@$(VENV)/bin/qvla-bench bench --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
 	  --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
 	  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
-	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
+	  $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

@@ -86,6 +86,8 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
     bench.add_argument("--assets", help="asset pack, builtin or official (default: the suite's first)")
     _add_official(bench)
+    bench.add_argument("--stepping", help="how physics are computed, fast or exact: equal to the stock environment up "
+                       "to rounding, or in every bit (default: the suite's first)")
     bench.add_argument("--protocol", default="oft", help="how episodes are played (default: %(default)s)")
     bench.add_argument("--seed", type=int, default=0, help="every random number derives from it (default: %(default)s)")
     bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs)")
@@ -184,10 +186,10 @@ def _doctor(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.checks import text
     from bench.command import legal_assets
     from bench.doctor import examine
-    from envs.registry import SUITES
+    from envs.registry import SUITES, suite_name
 
     having = tuple(suite for suite, entry in SUITES.items() if args.assets in (None, *entry.assets))
-    suites = having if args.suite is None else (args.suite,)
+    suites = having if args.suite is None else (suite_name(args.suite),)
     for suite in suites or tuple(SUITES):
         legal_assets(suite, args.assets)
     checks = examine(suites, args.assets, args.any_mujoco, args.runs_dir)

@@ -14,14 +14,14 @@ from typing import Any
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
-from bench.pool import suite_module
+from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
-from envs.registry import SUITES
+from envs.registry import suite_name
 from policies.registry import POLICIES
 
 DEFAULT_METHOD = "qvla"
@@ -69,23 +69,25 @@ def report(folder: Path) -> None:
 
 def make_spec(args: argparse.Namespace) -> BenchSpec:
     """The spec that the command line means. Names are checked before anything heavy is imported."""
-    lookup("suite", args.suite, SUITES)
+    suite_entry(args.suite)
+    suite = suite_name(args.suite)
     lookup("protocol", args.protocol, PROTOCOLS)
-    assets = legal_assets(args.suite, args.assets)
+    assets, stepping = legal_assets(suite, args.assets), legal_stepping(suite, args.stepping)
     saved = named_folder(args.policy)
-    policy = legal_policy(args.suite, args.policy if saved is None else saved_config(saved).origin.policy)
+    policy = legal_policy(suite, args.policy if saved is None else saved_config(saved).origin.policy)
     default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
     variants = make_variants(policy, split_methods(args.method or default), saved)
-    tasks = suite_module(args.suite).tasks(args.suite)
+    tasks = suite_module(suite).tasks(suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)
     if args.trials > most:
-        raise UsageError(f"suite {args.suite!r} has {most} official init states per task, so trials is 1..{most}, "
+        raise UsageError(f"suite {suite!r} has {most} official init states per task, so trials is 1..{most}, "
                          f"got {args.trials}")
     return BenchSpec(
-        suite=args.suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
+        suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
         assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
-        divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported)
+        divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
+        stepping=stepping)
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
@@ -129,9 +131,17 @@ def legal_policy(suite: str, name: str | None) -> str:
 
 def legal_assets(suite: str, name: str | None) -> str:
     """`name`, or the suite's default asset pack."""
-    legal = lookup("suite", suite, SUITES).assets
+    legal = suite_entry(suite).assets
     if name is not None and name not in legal:
         raise UsageError(unknown(f"asset pack of {suite!r}", name, legal))
+    return name or legal[0]
+
+
+def legal_stepping(suite: str, name: str | None) -> str:
+    """`name`, or the suite's default way to compute the physics."""
+    legal = suite_entry(suite).stepping
+    if name is not None and name not in legal:
+        raise UsageError(unknown(f"stepping of {suite!r}", name, legal))
     return name or legal[0]
 
 

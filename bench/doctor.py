@@ -22,14 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.checks import Check, text
-from bench.errors import lookup
 from bench.folder import write_json
-from bench.pool import suite_module
+from bench.pool import suite_entry, suite_module
 from bench.provenance import packages
 from bench.spec import canonical
 from bench.timing.probe import devices, open_probe
 from bench.variants import package_root
-from envs.registry import SUITES
 from envs.types import EnvironmentError_, PreflightError
 
 CACHE = Path(".qvla-bench/doctor.json")
@@ -78,7 +76,7 @@ def examine(suites: tuple[str, ...], assets: str | None, any_mujoco: bool, runs_
     checks = [Check("versions", "ok", ", ".join(f"{name} {found}" for name, found in versions.items())),
               _disk(Path(runs_dir))]
     for suite in suites:
-        checks += _suite(suite, assets or lookup("suite", suite, SUITES).assets[0], any_mujoco)
+        checks += _suite(suite, assets or suite_entry(suite).assets[0], any_mujoco)
     for device in devices():
         reason = open_probe(device).unavailable()
         checks.append(Check(f"device {device}", "ok" if reason is None else "absent", reason or "can be timed"))
@@ -87,7 +85,7 @@ def examine(suites: tuple[str, ...], assets: str | None, any_mujoco: bool, runs_
 
 def renderer_of(suite: str, any_mujoco: bool) -> str | None:
     """What will render `suite`, None if nothing does; raises `PreflightError` if the machine lacks something."""
-    target = lookup("suite", suite, SUITES).preflight
+    target = suite_entry(suite).preflight
     if target is None:
         return None
     module, _, attribute = target.partition(":")

@@ -81,7 +81,7 @@ def _within(gap: np.ndarray) -> bool:
 def record(suite: str, assets: str) -> Path:
     """Render and write the golden picture of a suite; returns its file."""
     module, task = find_task(suite, 0)
-    env = module.open_task(suite, task.index, IMAGE_SIZE, assets, False)
+    env = module.open_task(suite, task.index, IMAGE_SIZE, assets, False, SUITES[suite].stepping[0])
     try:
         images = scene_picture(env).images
     finally:

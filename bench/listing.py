@@ -5,14 +5,16 @@ from __future__ import annotations
 from bench.protocol import PROTOCOLS
 from bench.saved import VARIANTS, saved_listing
 from bench.timing.probe import devices, open_probe
-from envs.registry import SUITES
+from envs.registry import ALIASES, SUITES
 from policies.registry import POLICIES
 from quantizers.registry import METHODS, config_class
 
 
 def listing() -> str:
     """Suites, policies, methods, saved variants, protocols and devices as text."""
-    suites = {name: f"assets {' or '.join(entry.assets)}; needs {entry.needs}" for name, entry in SUITES.items()}
+    also = {meant: alias for alias, meant in ALIASES.items()}
+    suites = {name: (f"also called {also[name]}; " if name in also else "") + f"assets {' or '.join(entry.assets)}; "
+                    f"stepping {' or '.join(entry.stepping)}; needs {entry.needs}" for name, entry in SUITES.items()}
     policies = {name: f"for {', '.join(e.suites)}; {'can be quantized' if e.quantizable else 'full precision only'}; "
                       f"needs {e.needs}" for name, e in POLICIES.items()}
     methods = {name: _first_sentence(config_class(name)) + "; needs "

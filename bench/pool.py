@@ -6,8 +6,8 @@ import importlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from bench.errors import lookup
-from envs.registry import SUITES, SuiteModule
+from bench.errors import UsageError
+from envs.registry import SUITES, SuiteEntry, SuiteModule, suite_name, unknown_suite
 from envs.types import Environment
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -17,17 +17,25 @@ CAPACITY = 10
 """Open scenes at most: a whole suite, so that a second variant finds every scene compiled."""
 
 
+def suite_entry(suite: str) -> SuiteEntry:
+    """The entry of `suite`, by any of its names; raises `UsageError` for an unknown one."""
+    if suite_name(suite) not in SUITES:
+        raise UsageError(unknown_suite(suite))
+    return SUITES[suite_name(suite)]
+
+
 def suite_module(suite: str) -> SuiteModule:
     """The module that serves `suite`; raises `UsageError` for an unknown name."""
-    return importlib.import_module(lookup("suite", suite, SUITES).module)
+    return importlib.import_module(suite_entry(suite).module)
 
 
 class EnvironmentPool:
     """The tasks of one suite, opened on demand for one kind of policy. Use it as a context manager."""
 
-    def __init__(self, suite: str, assets: str, capacity: int = CAPACITY) -> None:
+    def __init__(self, suite: str, assets: str, stepping: str, capacity: int = CAPACITY) -> None:
         self._suite = suite
         self._assets = assets
+        self._stepping = stepping
         self._capacity = capacity
         self._open: OrderedDict[tuple[int, int, bool], Environment] = OrderedDict()
 
@@ -36,7 +44,7 @@ class EnvironmentPool:
         key = (task, policy.image_size, policy.needs_privileged)
         if key not in self._open:
             env = suite_module(self._suite).open_task(self._suite, task, policy.image_size, self._assets,
-                                                      policy.needs_privileged)
+                                                      policy.needs_privileged, self._stepping)
             self._open[key] = env
             policy.action_spec.require(env.action_spec)
         self._open.move_to_end(key)

@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.spec import EpisodeKey
+from envs.registry import suite_name
 from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
 
 SEED_STEP = 1000
@@ -62,6 +63,7 @@ class Protocol:
 
     def cap(self, suite: str) -> int:
         """The step cap of `suite`; raises `UsageError` if the profile has none."""
+        suite = suite_name(suite)
         if suite not in self.max_steps:
             raise UsageError(f"protocol {self.name!r} has no step cap for suite {suite!r}; "
                              f"it has caps for {', '.join(self.max_steps)}")

@@ -54,6 +54,8 @@ class EpisodeRecord:
     """ISO time, UTC."""
     protocol: str
     """Name of the profile that it was played by."""
+    stepping: str
+    """How its physics were computed; see `envs.types.Environment`."""
     drift: Mapping[str, Any] | None = None
     """How far it is from full precision (`bench.drift`), None for the baseline and for errors."""
 

@@ -48,7 +48,7 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
     return EpisodeRecord(
         key, env.task.name, env.task.instruction, outcome, reason, tally.steps, tuple(tally.latencies_ms),
         time.perf_counter() - began, memory.peak_bytes(), None if outcome == "error" else trace,
-        datetime.now(UTC).isoformat(timespec="seconds"), protocol.name)
+        datetime.now(UTC).isoformat(timespec="seconds"), protocol.name, env.stepping)
 
 
 def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol, recorders: Sequence[Recorder],

@@ -29,7 +29,8 @@ def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]
     full-precision partner has an outcome, because its drift is measured against it.
     """
     total = sum(1 for _ in spec.episodes())
-    with EnvironmentPool(spec.suite, spec.assets) as pool, Progress(total, len(store.keys()), shown) as progress:
+    with EnvironmentPool(spec.suite, spec.assets, spec.stepping) as pool, \
+            Progress(total, len(store.keys()), shown) as progress:
         for variant in spec.variants:
             _run_variant(spec, variant, store, pool, progress)
     return set(spec.episodes()) - store.keys()

@@ -16,7 +16,7 @@ from bench.golden import IMAGE_SIZE, differences, golden, scene_picture
 from bench.protocol import PROTOCOLS
 from bench.rollout import one_line, rollout
 from bench.spec import EpisodeKey
-from envs.registry import find_task
+from envs.registry import SUITES, find_task
 from envs.types import Environment
 from policies.registry import POLICIES
 
@@ -32,8 +32,9 @@ def expert_of(suite: str) -> str | None:
 def selftest(suite: str, assets: str) -> list[Check]:
     """The golden picture and one expert episode of task 0."""
     module, task = find_task(suite, 0)
+    suite = task.suite
     expert = expert_of(suite)
-    env = module.open_task(suite, task.index, IMAGE_SIZE, assets, expert is not None)
+    env = module.open_task(suite, task.index, IMAGE_SIZE, assets, expert is not None, SUITES[suite].stepping[0])
     try:
         return [_picture(env, suite, assets), _episode(env, suite, expert)]
     finally:

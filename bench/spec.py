@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UsageError
+from envs.registry import suite_name
 
 FULL_PRECISION = "fp"
 """The method name of the baseline."""
@@ -105,8 +106,12 @@ class BenchSpec:
     """Whether init state 0 of every task is filmed."""
     allow_unsupported: bool
     """Whether a variant may run although its method could not quantize a layer that it wanted."""
+    stepping: str
+    """How the physics are computed: "fast", "exact" or "none", see `envs.registry`; paths part by rounding."""
 
     def __post_init__(self) -> None:
+        # Keys, and the seeds that derive from them, must not depend on which name of a suite was typed.
+        object.__setattr__(self, "suite", suite_name(self.suite))
         if not self.variants or not self.variants[0].baseline:
             raise UsageError(f"the first variant must be {FULL_PRECISION!r}: everything is compared with it")
         for name, values in (("variants", [v.variant_id for v in self.variants]), ("tasks", list(self.tasks))):

@@ -24,7 +24,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.registry import SUITES, find_task
+from envs.registry import ALIASES, SUITES, find_task
 from envs.types import OSC_POSE, STATE_DIM, AssetsError, Environment, Observation, PreflightError
 
 CAMERAS = ("agentview", "wrist")
@@ -53,11 +53,12 @@ class GymEnvironment(gymnasium.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
 
-    def __init__(self, suite: str, index: int, image_size: int, assets: str, render_mode: str | None = None):
+    def __init__(self, suite: str, index: int, image_size: int, assets: str, stepping: str,
+                 render_mode: str | None = None):
         self._module, self.task = find_task(suite, index)
         self._open: Environment | None = None
         self.image_size = image_size
-        self.assets = assets
+        self.assets, self.stepping = assets, stepping
         self.render_mode = render_mode
         self.action_space = spaces.Box(OSC_POSE.low, OSC_POSE.high, (OSC_POSE.dim,), np.float32)
         image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -73,7 +74,8 @@ class GymEnvironment(gymnasium.Env):
                 raise PreflightError(
                     "this process was forked from one that had drawn with EGL, where drawing hangs; make the vector "
                     "environment before the first picture, or with vector_kwargs={'context': 'spawn'}")
-            self._open = self._module.open_task(self.task.suite, self.task.index, self.image_size, self.assets, False)
+            self._open = self._module.open_task(self.task.suite, self.task.index, self.image_size, self.assets, False,
+                                                self.stepping)
             OSC_POSE.require(self._open.action_spec)
         return self._open
 
@@ -108,26 +110,32 @@ class GymEnvironment(gymnasium.Env):
 
 
 def make(
-    suite: str, index: int, image_size: int = 128, assets: str | None = None, render_mode: str | None = None
+    suite: str, index: int, image_size: int = 128, assets: str | None = None, stepping: str | None = None,
+    render_mode: str | None = None,
 ) -> GymEnvironment:
-    """Task `index` of `suite` as a gymnasium environment, on the suite's first kind of assets unless named.
+    """Task `index` of `suite` as a gymnasium environment, with the suite's first assets and stepping unless named.
 
     Asset files are built or downloaded here, before other processes want them. Raises `TaskError` for an unknown suite
-    or index, `AssetsError` for assets that the suite does not have, `ValueError` for a picture that is too small.
+    or index, `AssetsError` for assets that the suite does not have, `ValueError` for a stepping that it does not have
+    or a picture that is too small.
     """
-    module, _ = find_task(suite, index)
-    legal = SUITES[suite].assets
-    kind = assets or legal[0]
-    if kind not in legal:
-        raise AssetsError(f"suite {suite!r} has no assets {kind!r}; legal: {', '.join(legal)}")
+    module, task = find_task(suite, index)
+    entry = SUITES[task.suite]
+    kind, way = assets or entry.assets[0], stepping or entry.stepping[0]
+    if kind not in entry.assets:
+        raise AssetsError(f"suite {suite!r} has no assets {kind!r}; legal: {', '.join(entry.assets)}")
+    if way not in entry.stepping:
+        raise ValueError(f"suite {suite!r} has no stepping {way!r}; legal: {', '.join(entry.stepping)}")
     if image_size < LEAST_IMAGE:
         raise ValueError(f"image_size is {image_size}, legal are whole numbers from {LEAST_IMAGE} pixels on")
     module.assets_folder(kind)
-    return GymEnvironment(suite, index, image_size, kind, render_mode)
+    return GymEnvironment(task.suite, index, image_size, kind, way, render_mode)
 
 
 def register() -> tuple[list[str], Mapping[str, str]]:
-    """Put every task into gymnasium's registry as "qvla_bench/SUITE-INDEX"; safe to call again.
+    """Put every task into gymnasium's registry as "qvla_bench/SUITE-INDEX", by every name of its suite.
+
+    Safe to call again.
 
     Returns the ids, and the suites that cannot be listed on this machine with the reason.
     """
@@ -139,10 +147,11 @@ def register() -> tuple[list[str], Mapping[str, str]]:
             absent[suite] = str(error)
             continue
         for task in found:
-            name = f"qvla_bench/{suite}-{task.index}"
-            if name not in gymnasium.registry:
-                gymnasium.register(name, entry_point="envs.gym:make", kwargs={"suite": suite, "index": task.index})
-            ids.append(name)
+            for called in (suite, *(alias for alias, meant in ALIASES.items() if meant == suite)):
+                name = f"qvla_bench/{called}-{task.index}"
+                if name not in gymnasium.registry:
+                    gymnasium.register(name, entry_point="envs.gym:make", kwargs={"suite": suite, "index": task.index})
+                ids.append(name)
     return ids, absent
 
 

@@ -42,10 +42,13 @@ def tasks(suite: str) -> tuple[TaskSpec, ...]:
                  for index, color in enumerate(COLORS))
 
 
-def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool) -> ToyEnvironment:
-    """Open task `index`; `assets` must be "none"."""
+def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool, stepping: str = "none"
+              ) -> ToyEnvironment:
+    """Open task `index`; `assets` and `stepping` must be "none"."""
     if assets != "none":
         raise ValueError(f"suite {suite!r} has no asset packs, got {assets!r}; legal is 'none'")
+    if stepping != "none":
+        raise ValueError(f"suite {suite!r} has no choice of stepping, got {stepping!r}; legal is 'none'")
     return ToyEnvironment(tasks(suite)[index], image_size, privileged)
 
 
@@ -63,6 +66,7 @@ class ToyEnvironment:
     """One task of the toy world; see `envs.types.Environment`."""
 
     action_spec: ActionSpec = OSC_POSE
+    stepping = "none"
 
     def __init__(self, task: TaskSpec, image_size: int, privileged: bool) -> None:
         self.task = task

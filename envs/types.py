@@ -154,6 +154,8 @@ class Environment(Protocol):
 
     task: TaskSpec
     action_spec: ActionSpec
+    stepping: str
+    """How its physics are computed: one of its suite's `stepping` in `envs.registry`."""
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
         """Place the world at an official init state, or (None) at one drawn from `seed`.

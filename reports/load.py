@@ -45,6 +45,7 @@ class RunFolderError(ValueError):
     +-- UnsupportedSchema     the run was written in another layout
     +-- CorruptRun            a file is there and is not what it should be; file and line are named
         +-- MixedProtocols    an episode was played by another protocol than the header's
+        +-- MixedStepping     an episode's physics were computed in another way than the header says
     """
 
 
@@ -62,6 +63,10 @@ class CorruptRun(RunFolderError):
 
 class MixedProtocols(CorruptRun):
     """An episode was played by another protocol than the header's: success counts of the two cannot be added."""
+
+
+class MixedStepping(CorruptRun):
+    """An episode's physics were computed in another way than the header says: such episodes are not paired."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ def load_run(path: str | Path) -> RunData:
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
     episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
-                                      header["protocol"].get("name"))
+                                      header["protocol"].get("name"), header["spec"].get("stepping"))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
@@ -157,14 +162,16 @@ def _read_variants(header: Mapping[str, Any], file: Path) -> tuple[Variant, ...]
     return tuple(sorted(variants, key=lambda v: (policies.index(v.policy), not v.baseline)))
 
 
-def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, stepping: str | None
+                   ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The finished records and the outstanding errors; a run that was cut off before its first episode has neither."""
     finished: dict[tuple, dict] = {}
     errors: dict[tuple, dict] = {}
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     # Not splitlines(): an instruction may hold a Unicode line separator, which does not end a JSON line.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
-        record = _read_record(file, number, line, variant_ids, protocol)
+        record = _read_record(file, number, line, variant_ids)
+        _refuse_mixture(f"{file} line {number}", record, protocol, stepping)
         key = tuple(record[field] for field in KEY_FIELDS)
         if record["outcome"] == "error":
             errors[key] = record
@@ -179,7 +186,7 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None) -> t
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
 
-def _read_record(file: Path, number: int, line: str, variant_ids: set[str], protocol: str | None) -> dict[str, Any]:
+def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -197,9 +204,16 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str], prot
     if key["variant_id"] not in variant_ids:
         raise CorruptRun(f"{file} line {number} names variant {key['variant_id']!r}, "
                          f"the header has {', '.join(sorted(variant_ids))}")
-    # A record without a stamp is older than the stamp; its run could have no protocol but the header's.
-    if record.get("protocol", protocol) != protocol:
-        raise MixedProtocols(f"{file} line {number} was played by protocol {record['protocol']!r}, the run by "
-                             f"{protocol!r}; report each protocol from a run of its own")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
+    row |= {stamp: record[stamp] for stamp in ("protocol", "stepping") if stamp in record}
     return row | {"success": record["outcome"] == "success", "line": number}
+
+
+def _refuse_mixture(where: str, record: Mapping[str, Any], protocol: str | None, stepping: str | None) -> None:
+    # A record without a stamp is older than the stamp; its run could have nothing but what the header has.
+    if record.get("protocol", protocol) != protocol:
+        raise MixedProtocols(f"{where} was played by protocol {record['protocol']!r}, the run by {protocol!r}; report "
+                             "each protocol from a run of its own")
+    if record.get("stepping", stepping) != stepping:
+        raise MixedStepping(f"{where} was played with stepping {record['stepping']!r}, the run with {stepping!r}; "
+                            "report each from a run of its own")

@@ -21,6 +21,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
     return [
         ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
         ("Protocol", _flat({k: v for k, v in header["protocol"].items() if k != "deviations"})),
+        ("Stepping", header["spec"].get("stepping") or UNKNOWN),
         ("Machine", _flat(header["machine"])),
         ("Renderer", header.get("renderer") or UNKNOWN),
         ("Commit", _commit(header)),

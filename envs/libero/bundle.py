@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,7 @@ import numpy as np
 
 from envs.libero.facts import Light, SceneFacts, Thing
 from envs.libero.goal import from_json, to_json
-from envs.types import TaskSpec
+from envs.types import AssetsError, TaskSpec
 
 FORMAT = 1
 """Counts up when what is saved changes."""
@@ -45,11 +46,11 @@ class Bundle:
     """Where it is stored."""
 
 
-def bundle_folder(task: TaskSpec, assets: Path, lean: bool) -> Path:
-    """Where the bundle of `task` belongs: below the assets it was compiled with."""
+def bundle_folder(task: TaskSpec, bundles: Path, lean: bool) -> Path:
+    """Where the bundle of `task` belongs, below the folder of all bundles from the same assets."""
     made_from = {"format": FORMAT, "lean": lean, **{package: version(package) for package in SOURCES}}
     digest = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
-    return assets / "bundles" / f"{task.suite}-{task.index}-{digest}"
+    return bundles / f"{task.suite}-{task.index}-{digest}"
 
 
 def save(folder: Path, model, facts: SceneFacts, start: Mapping[str, np.ndarray], states: np.ndarray) -> None:
@@ -73,14 +74,25 @@ def save(folder: Path, model, facts: SceneFacts, start: Mapping[str, np.ndarray]
 
 
 def load(folder: Path) -> Bundle:
-    """Read the bundle in `folder`."""
+    """Read the bundle in `folder`. Raises `AssetsError` naming the file that cannot be read, and what to delete."""
     import mujoco
 
-    with np.load(folder / "arrays.npz") as arrays:
-        start = {name.removeprefix("start_"): arrays[name] for name in arrays if name.startswith("start_")}
-        states = arrays["states"]
-    facts = _facts_from_json(json.loads((folder / "facts.json").read_text()))
-    return Bundle(mujoco.MjModel.from_binary_path(str(folder / "model.mjb")), facts, start, states, folder)
+    path = folder / "arrays.npz"
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            start = {name.removeprefix("start_"): arrays[name] for name in arrays if name.startswith("start_")}
+            states = arrays["states"]
+        path = folder / "facts.json"
+        facts = _facts_from_json(json.loads(path.read_text()))
+        path = folder / "model.mjb"
+        model = mujoco.MjModel.from_binary_path(str(path))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise AssetsError(f"the scene bundle is broken: {path} cannot be read ({type(error).__name__}: {error}); "
+                          f"delete {folder}, and it is compiled again") from error
+    if states.ndim != 2 or states.shape[1] != 1 + model.nq + model.nv:
+        raise AssetsError(f"the scene bundle is broken: its init states have shape {states.shape}, legal is (states, "
+                          f"{1 + model.nq + model.nv}); delete {folder}, and it is compiled again")
+    return Bundle(model, facts, start, states, folder)
 
 
 def _facts_to_json(facts: SceneFacts) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import numpy as np
 from envs.libero import official
 from envs.libero import suite as suites
 from envs.libero.process import prepare_to_draw
-from envs.libero.scene import LiberoScene
 from envs.pack import build as pack
+from envs.registry import find_task
 from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
 
-if TYPE_CHECKING:  # it imports MuJoCo, and the renderer must be chosen before that
+if TYPE_CHECKING:  # the one imports MuJoCo, and the renderer must be chosen before that; a bundle needs not the other
     from envs.libero.fast import FastScene
+    from envs.libero.scene import LiberoScene
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Name in an observation -> name in the scene."""
@@ -58,21 +59,33 @@ def tasks(suite: str) -> list[TaskSpec]:
 
 def open_task(suite: str, index: int, image_size: int, assets: str, privileged: bool = False,
               stepping: Stepping = "fast") -> LiberoEnv:
-    """Open one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations."""
-    scene = open_scene(suites.tasks(suite)[index], assets_folder(assets), assets == "builtin", stepping)
-    return LiberoEnv(scene, image_size, privileged)
+    """Open one task. `image_size` 0 means that nobody will look; `privileged` adds object poses to observations.
+
+    Raises `TaskError` for an unknown suite or index, `AssetsError` for assets that are not there.
+    """
+    _, task = find_task(suite, index)
+    return LiberoEnv(open_scene(task, assets_folder(assets), assets == "builtin", stepping), image_size, privileged)
 
 
 def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> LiberoScene | FastScene:
     """The physics of one task, from the asset folder `assets`; `lean` reduces the robot's visual meshes."""
     if stepping == "exact":
+        from envs.libero.scene import LiberoScene
+
         return LiberoScene(task, assets, lean)
     if stepping != "fast":
         raise ValueError(f"stepping {stepping!r} is unknown, legal are: fast, exact")
     prepare_to_draw()
     from envs.libero.fast import FastScene
 
-    return FastScene(task, assets, lean)
+    return FastScene(task, assets, lean, _bundles(assets))
+
+
+def _bundles(assets: Path) -> Path:
+    """Where scenes compiled from `assets` are kept: nothing is written into a tree of LIBERO's."""
+    if assets in (official.given(), ASSETS_ROOT.resolve() / "official"):
+        return official.bundles(assets, ASSETS_ROOT)
+    return assets / "bundles"
 
 
 class LiberoEnv:
@@ -85,6 +98,7 @@ class LiberoEnv:
         self.image_size = image_size
         self.privileged = privileged
         self.scene = scene
+        self.stepping = scene.stepping
         self._renderers: dict[tuple[int, int | None], object] = {}
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
@@ -98,14 +112,20 @@ class LiberoEnv:
         return StepResult(self.observe() if observe else None, self.scene.state(), success, False, success)
 
     def observe(self) -> Observation:
-        """What the world shows now; `reset` and `step` give the same when asked."""
-        images = {name: self._draw(camera, self.image_size) for name, camera in CAMERAS.items() if self.image_size}
+        """What the stock environment would observe now; `reset` and `step` give the same when asked.
+
+        That is up to 4 ms older than the present state; see `envs.libero.facts.Readings`.
+        """
+        images, size = {}, self.image_size
+        if size:
+            seen = self.scene.seen()
+            images = {name: self._draw(seen, camera, size) for name, camera in CAMERAS.items()}
         truth = self._truth() if self.privileged else None
-        return Observation(images, self.scene.state(), self.task.instruction, truth)
+        return Observation(images, self.scene.seen_state(), self.task.instruction, truth)
 
     def look_privileged(self) -> Observation:
-        """The present state and simulator truth without images."""
-        return Observation({}, self.scene.state(), self.task.instruction, self._truth())
+        """The same as `observe` with simulator truth and without images."""
+        return Observation({}, self.scene.seen_state(), self.task.instruction, self._truth())
 
     def _truth(self) -> dict[str, np.ndarray]:
         pick, place = self.scene.facts.interest[:2]
@@ -118,9 +138,9 @@ class LiberoEnv:
 
     def render(self, camera: str, size: int) -> np.ndarray:
         """See `envs.types.Environment`; antialiased, whatever the policy's images are."""
-        return self._draw(CAMERAS.get(camera, camera), size, FILM_MULTISAMPLES)
+        return self._draw(self.scene.data, CAMERAS.get(camera, camera), size, FILM_MULTISAMPLES)
 
-    def _draw(self, camera: str, size: int, multisamples: int | None = None) -> np.ndarray:
+    def _draw(self, data, camera: str, size: int, multisamples: int | None = None) -> np.ndarray:
         import mujoco
 
         if (size, multisamples) not in self._renderers:
@@ -135,7 +155,7 @@ class LiberoEnv:
             options.geomgroup[1] = 1
             self._renderers[size, multisamples] = (renderer, options)
         renderer, options = self._renderers[size, multisamples]
-        renderer.update_scene(self.scene.data, camera, options)
+        renderer.update_scene(data, camera, options)
         return renderer.render()
 
     def close(self) -> None:

@@ -60,13 +60,45 @@ class SceneFacts:
 
 
 class Readings:
-    """What both kinds of scene can tell and keep of their present state; they have `model`, `data` and `facts`."""
+    """What both kinds of scene can tell and keep of their present state; they have `model`, `data` and `facts`.
+
+    The stock environment takes its observation in the last but one physics step of an action, between integrating and
+    the next forward pass: poses are those before that physics step, fingers those after it. `seen` is that moment.
+    """
+
+    _seen_qpos: np.ndarray
+    """float64[nq]: positions that the cameras saw last."""
+    _seen_fingers: np.ndarray
+    """float64[2]: finger joints that were observed last."""
+    _shown: object | None = None
+    """A second `mujoco.MjData` of the model, in which `seen` is worked out when somebody asks."""
 
     def state(self) -> np.ndarray:
         """float32[8]: see `envs.types.STATE_DIM`."""
-        data, facts = self.data, self.facts
-        position, turn = data.site_xpos[facts.hand_site], axis_angle(data.xquat[facts.hand_body])
-        return np.concatenate([position, turn, data.qpos[list(facts.fingers)]]).astype(np.float32)
+        return self._state_of(self.data, self.data.qpos[list(self.facts.fingers)])
+
+    def seen_state(self) -> np.ndarray:
+        """float32[8]: the state as the stock environment observes it."""
+        return self._state_of(self.seen(), self._seen_fingers)
+
+    def _state_of(self, data, fingers: np.ndarray) -> np.ndarray:
+        position, turn = data.site_xpos[self.facts.hand_site], axis_angle(data.xquat[self.facts.hand_body])
+        return np.concatenate([position, turn, fingers]).astype(np.float32)
+
+    def seen(self):
+        """The `mujoco.MjData` that cameras show, with poses only."""
+        import mujoco
+
+        if self._shown is None:
+            self._shown = mujoco.MjData(self.model)
+        self._shown.qpos[:] = self._seen_qpos
+        mujoco.mj_kinematics(self.model, self._shown)
+        mujoco.mj_camlight(self.model, self._shown)
+        return self._shown
+
+    def _see(self) -> None:
+        """Take the present poses and fingers for what is seen."""
+        self._seen_qpos, self._seen_fingers = self.data.qpos.copy(), self.data.qpos[list(self.facts.fingers)]
 
     def thing(self, instance: str) -> Thing:
         """The object or fixture of that name."""
@@ -88,24 +120,32 @@ class Readings:
         """True if both finger pads touch the object."""
         return all(touching(self.data, pad, self.thing(instance).geoms) for pad in self.facts.pads)
 
-    def _physics(self) -> np.ndarray:
-        """float64[N]: everything that MuJoCo integrates, the solver's warm start among it."""
+    def _physics(self) -> tuple:
+        """Everything that MuJoCo integrates, the solver's warm start among it, and what is seen."""
         import mujoco
 
         spec = mujoco.mjtState.mjSTATE_INTEGRATION
         physics = np.empty(mujoco.mj_stateSize(self.model, spec))
         mujoco.mj_getState(self.model, self.data, physics, spec)
-        return physics
+        return physics, self._seen_qpos.copy(), self._seen_fingers.copy(), self.model.site_rgba.copy()
 
-    def _put_physics(self, physics: np.ndarray) -> None:
+    def _put_physics(self, saved: tuple) -> None:
         """Return to a `_physics` of this scene; going on from there repeats every bit."""
         import mujoco
 
+        physics, qpos, fingers, self.model.site_rgba[:] = saved
+        self._seen_qpos, self._seen_fingers = qpos.copy(), fingers.copy()
         spec = mujoco.mjtState.mjSTATE_INTEGRATION
         mujoco.mj_setState(self.model, self.data, physics, spec)
         mujoco.mj_forward(self.model, self.data)
         # The forward pass has replaced the solver's warm start, which is part of the state.
         mujoco.mj_setState(self.model, self.data, physics, spec)
+
+
+SUBSTEPS = 25
+"""Physics steps of 2 ms in a control step of 50 ms."""
+SEEN_SUBSTEP = 23
+"""Index of the physics step in which the stock environment looks, after one `set_init_state`."""
 
 
 def axis_angle(quat: np.ndarray) -> np.ndarray:

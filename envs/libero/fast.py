@@ -4,12 +4,15 @@ It opens from a bundle (made on first use), restores official init states by its
 compiled kernel. LIBERO's own samplers are only asked for placements that are not in the bundle: those drawn for
 training, and the poses of fixtures, once for each seed.
 
-The trajectory is that of the stock environment up to rounding: the constraint solver starts from its own last solution
-here, and from two further ones in the stock loop. `envs.libero.scene` is the bit-identical, slower alternative.
+The trajectory is that of the stock environment up to rounding. The stock loop solves for the contact forces three times
+a physics step, twice with the commands of the step before. Where the forces are found in one exact step it makes no
+difference from where the solver starts, and one solution is enough; where they are not (about a sixth of the physics
+steps of a grasp), all three are computed. `envs.libero.scene` is the bit-identical, slower alternative.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,26 +21,28 @@ import numpy as np
 
 from envs.libero import suite as suites
 from envs.libero.bundle import bundle_folder, load, save
-from envs.libero.facts import Readings
+from envs.libero.facts import SEEN_SUBSTEP, SUBSTEPS, Readings
 from envs.libero.osc import ControllerState, OscPose
-from envs.types import TaskSpec
+from envs.types import AssetsError, TaskSpec
 
-SUBSTEPS = 25
-"""Physics steps of 2 ms in a control step of 50 ms."""
+_EXACT = 1e-14
+"""Gradient of the solver's cost, scaled as MuJoCo does, below which nothing but rounding is left of it."""
 
 
 class FastScene(Readings):
     """The physics of one task; the same methods as `LiberoScene`."""
 
-    def __init__(self, task: TaskSpec, assets: Path, lean: bool):
+    stepping = "fast"
+
+    def __init__(self, task: TaskSpec, assets: Path, lean: bool, bundles: Path):
         self.task = task
         self._source = (task, assets, lean)
         self._stock = None
-        folder = bundle_folder(task, assets, lean)
+        folder = bundle_folder(task, bundles, lean)
         if not folder.is_dir():
             self._write_bundle(folder)
         bundle = load(folder)
-        self._folder = folder
+        self._folder, self._fingers = folder, list(bundle.facts.fingers)
         self.model, self.facts, self.states = bundle.model, bundle.facts, bundle.states
         self.data = mujoco.MjData(self.model)
         start = {name: value.item() if value.ndim == 0 else value for name, value in bundle.start.items()}
@@ -77,6 +82,7 @@ class FastScene(Readings):
         mujoco.mj_forward(model, data)
         self._controller.state = self._start.copy()
         self._show_lights()
+        self._see()
 
     def _fixtures(self, seed: int) -> np.ndarray:
         """float64[F, 7]: the poses that LIBERO draws for the fixtures from `seed`; drawn once, then read."""
@@ -85,10 +91,16 @@ class FastScene(Readings):
             stock = self._open_stock()
             stock.place(0, seed)
             path.parent.mkdir(exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
+            # Another process may draw the same seed at the same time.
+            partial = path.with_suffix(f".{os.getpid()}.npy")
             np.save(partial, self._fixtures_of(stock))
             partial.replace(path)
-        return np.load(path)
+        try:
+            poses = np.load(path)
+        except (ValueError, EOFError) as error:
+            raise AssetsError(f"the fixture poses in {path} cannot be read ({error}); delete the file, and they are "
+                              "drawn again") from error
+        return poses
 
     def _fixtures_of(self, stock) -> np.ndarray:
         bodies = [thing.body for thing in self.facts.fixtures.values()]
@@ -101,19 +113,44 @@ class FastScene(Readings):
     def advance(self, action: np.ndarray) -> bool:
         """Run one control step (50 ms) and return whether the goal holds."""
         model, data, drive = self.model, self.data, self._controller.drive
-        step1, step2 = mujoco.mj_step1, mujoco.mj_step2
+        step1, solve, check, integrate = mujoco.mj_step1, self._solve, mujoco.mj_checkAcc, mujoco.mj_Euler
+        ctrl, before = data.ctrl, np.empty(model.nu)
+        self._show_lights()
         for substep in range(SUBSTEPS):
             step1(model, data)
+            before[:] = ctrl
             drive(action, substep == 0)
-            step2(model, data)
-        self._show_lights()
+            solve(before)
+            if substep == SEEN_SUBSTEP:
+                self._seen_qpos[:] = data.qpos
+            check(model, data)
+            integrate(model, data)
+            if substep == SEEN_SUBSTEP:
+                self._seen_fingers[:] = data.qpos[self._fingers]
         return self.succeeded()
+
+    def _solve(self, before: np.ndarray) -> None:
+        """Accelerations and contact forces as the stock loop finds them; `before` is the last step's `ctrl`."""
+        model, data, forward = self.model, self.data, mujoco.mj_forwardSkip
+        start = data.qacc_warmstart.copy()
+        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        iterations = data.solver_niter[0]
+        if iterations == 0 or (iterations == 1 and data.solver.gradient[0] <= _EXACT):
+            return
+        now = data.ctrl.copy()
+        data.qacc_warmstart[:], data.ctrl[:] = start, before
+        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        data.ctrl[:] = now
+        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
 
     def succeeded(self) -> bool:
         """Whether the goal holds."""
         return self.facts.goal_holds(self.data)
 
     def _show_lights(self) -> None:
+        """Switch lights as fixtures stand now; pictures show them as they stood before the action, as in the stock
+        environment."""
         for light in self.facts.lights:
             visible = self.model.site_rgba[light.site, 3] > 0
             if visible != light.when.holds(self.data):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Download:
     """Commit of the repository."""
     files: Mapping[str, int]
     """Path -> bytes, as the repository lists them."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Path -> "sha256:HEX" or "git:HEX", as the repository lists them."""
 
 
 def given() -> Path | None:
@@ -82,7 +84,7 @@ def from_hub(draft: Path) -> Download:
             f"LIBERO's assets cannot be downloaded from huggingface.co/datasets/{REPOSITORY} ({answer['error']}). "
             "Either connect to the internet and give the same command again (it goes on where it stopped), or copy the "
             f"folder from another machine and name it: {VARIABLE}=DIR, or --official-assets DIR. {LAYOUT}")
-    return Download(answer["revision"], answer["files"])
+    return Download(answer["revision"], answer["files"], answer["digests"])
 
 
 def ensure(root: Path, download: Callable[[Path], Download] = from_hub) -> Path:
@@ -112,6 +114,13 @@ def stamp(root: Path, download: Callable[[Path], Download] = from_hub) -> dict[s
     digest = hashlib.sha256("".join(f"{path} {sha}\n" for path, sha in sums.items()).encode()).hexdigest()
     return {"kind": "official", "digest": f"sha256:{digest}", "files": len(sums),
             "bytes": sum((folder / path).stat().st_size for path in sums), "folder": str(folder)}
+
+
+def bundles(folder: Path, root: Path) -> Path:
+    """Where scenes compiled from the tree in `folder` are kept; another folder as soon as one of its files changes."""
+    files = [(path, (folder / path).stat()) for path in _files(folder)]
+    state = "".join(f"{path} {stat.st_size} {stat.st_mtime_ns}\n" for path, stat in files)
+    return root.resolve() / "official-bundles" / hashlib.sha256(f"{folder}\n{state}".encode()).hexdigest()[:12]
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -161,6 +170,12 @@ def _download(target: Path, download: Callable[[Path], Download]) -> None:
     if wrong or not got.files:
         raise AssetsError(f"the download into {draft} is not whole: {len(wrong)} of {len(got.files)} files are missing "
                           f"or of another size, first {', '.join(wrong[:_SHOWN])}; give the same command again")
+    altered = [path for path, digest in got.digests.items() if not _matches(draft / path, digest)]
+    for path in altered:
+        (draft / path).unlink()  # or the next attempt would take it for downloaded
+    if altered:
+        raise AssetsError(f"{len(altered)} downloaded files do not have the checksum that the repository lists, first "
+                          f"{', '.join(altered[:_SHOWN])}; they were deleted: give the same command again")
     shutil.rmtree(draft / ".cache", ignore_errors=True)
     _write(target.with_suffix(".sha256"), f"# {REPOSITORY} at revision {got.revision}\n",
            {path: _sha256(draft / path) for path in _files(draft)})
@@ -172,6 +187,14 @@ def _files(folder: Path) -> Iterable[str]:
     paths = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     return [p.as_posix() for p in paths if not any(part.startswith(".") for part in p.parts)
             and not (len(p.parts) == 1 and p.suffix == ".md")]
+
+
+def _matches(path: Path, digest: str) -> bool:
+    kind, _, wanted = digest.partition(":")
+    if kind == "sha256":
+        return _sha256(path) == wanted
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == wanted
 
 
 def _sha256(path: Path) -> str:

@@ -7,18 +7,36 @@ velocities once per physics step. Both give the stock environment's states, bit 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from envs.libero import suite as suites
-from envs.libero.facts import Readings
+from envs.libero.facts import SEEN_SUBSTEP, SUBSTEPS, Readings
 from envs.libero.process import prepare
-from envs.pack.robot import use_lean_look
 from envs.types import InitStateError, TaskSpec
 
 _PLACEMENT_TRIES = 200
 """Random placements that may fail before the scene is called impossible (LIBERO's own loop never ends)."""
+
+
+@contextmanager
+def _never_asking():
+    """Let a placement that fails raise. One of LIBERO's samplers starts a debugger instead, which waits for a user."""
+    import pdb
+
+    from robosuite.utils.errors import RandomizationError
+
+    def refuse(*args, **kwargs):
+        raise RandomizationError("no place inside the region was found")
+
+    before = pdb.set_trace
+    pdb.set_trace = refuse
+    try:
+        yield
+    finally:
+        pdb.set_trace = before
 
 
 def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
@@ -27,6 +45,8 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
     import robosuite
     from libero.libero.envs import bddl_utils
     from libero.libero.envs.bddl_base_domain import TASK_MAPPING
+
+    from envs.pack.robot import use_lean_look  # it imports what simplifies meshes
 
     file = str(suites.bddl_file(task))
     stock = TASK_MAPPING[bddl_utils.get_problem_info(file)["problem_name"]]
@@ -38,8 +58,12 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
         model = self.sim.model._model
         self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
 
+    def reset_internal(self):
+        with _never_asking():
+            super(problem, self)._reset_internal()
+
     # LIBERO compares the class's name with the problem's, so the subclass keeps it.
-    problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize})
+    problem = type(stock.__name__, (stock,), {"_initialize_sim": initialize, "_reset_internal": reset_internal})
     return problem(
         file, robots=["Panda"], controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
         initialization_noise=None, use_camera_obs=camera_pixels > 0, has_offscreen_renderer=camera_pixels > 0,
@@ -50,6 +74,8 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
 
 class LiberoScene(Readings):
     """The physics of one task: place, advance, ask whether the goal holds."""
+
+    stepping = "exact"
 
     def __init__(self, task: TaskSpec, assets: Path, lean: bool):
         prepare(assets)
@@ -67,9 +93,10 @@ class LiberoScene(Readings):
         self.problem.hard_reset = False
         # LIBERO draws the joints of "open" and "close" once more after every rebuild; an evaluation has had two.
         self.problem.object_property_initializers *= 2
-        # A rebuilt scene has run its dynamics once before it is placed, which sets the solver's warm start.
+        # A rebuilt scene has run its dynamics twice before it is placed, the second time when its renderer was made;
+        # each moves the solver's warm start.
         sim = self.problem.sim
-        sim.reset = lambda: (type(sim).reset(sim), sim.forward())
+        sim.reset = lambda: (type(sim).reset(sim), sim.forward(), sim.forward())
         self.states = suites.init_states(task)
         self.facts = facts_of(self.problem)
 
@@ -112,6 +139,7 @@ class LiberoScene(Readings):
         sim.forward()
         self.problem._check_success()
         self.problem._post_process()
+        self._see()
 
     def _restore(self, seed: int) -> None:
         for attempt in range(_PLACEMENT_TRIES):
@@ -137,17 +165,22 @@ class LiberoScene(Readings):
         problem, model, data = self.problem, self.model, self.data
         sim = problem.sim
         problem.timestep += 1
+        # Switches lights as fixtures stand now. LIBERO does it at the end of its step, after the pictures.
+        problem._post_process()
         sim.forward = lambda: mujoco.mj_forwardSkip(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
         try:
-            for substep in range(int(problem.control_timestep / problem.model_timestep)):
+            for substep in range(SUBSTEPS):
                 mujoco.mj_step1(model, data)
                 sim.forward()
                 problem._pre_action(action, substep == 0)
+                if substep == SEEN_SUBSTEP:
+                    self._seen_qpos[:] = data.qpos
                 mujoco.mj_step2(model, data)
+                if substep == SEEN_SUBSTEP:
+                    self._seen_fingers[:] = data.qpos[list(self.facts.fingers)]
         finally:
             del sim.forward
         problem.cur_time += problem.control_timestep
-        problem._post_action(action)
         return self.succeeded()
 
     def succeeded(self) -> bool:

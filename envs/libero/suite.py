@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from envs.libero.process import package_folder
-from envs.types import InitStateError, TaskSpec
+from envs.registry import suite_name, unknown_suite
+from envs.types import InitStateError, TaskError, TaskSpec
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """Suites that the built-in pack can show."""
@@ -36,10 +37,13 @@ def _task_names() -> dict[str, list[str]]:
 
 
 def tasks(suite: str) -> list[TaskSpec]:
-    """The tasks of `suite` in the official order (task order 0)."""
+    """The tasks of `suite` in the official order (task order 0). Raises `TaskError` for an unknown suite."""
+    known = suite_name(suite)
+    if known not in SUITES:
+        raise TaskError(unknown_suite(suite))
     return [
-        TaskSpec(suite, index, name, _SCENE.sub("", name).replace("_", " "), INIT_STATES)
-        for index, name in enumerate(_task_names()[suite])
+        TaskSpec(known, index, name, _SCENE.sub("", name).replace("_", " "), INIT_STATES)
+        for index, name in enumerate(_task_names()[known])
     ]
 
 
@@ -65,7 +69,8 @@ def init_states(task: TaskSpec) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
             states = np.asarray(pickle.load(io.BytesIO(archive.read(member))))
-    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError,
+            AttributeError, ImportError, IndexError) as error:
         raise InitStateError(f"cannot read the init states in {path}: {error}") from error
     if states.ndim != 2 or not np.isfinite(states).all():
         raise InitStateError(f"{path} holds an array of shape {states.shape}; legal is (states, 1 + nq + nv), finite")

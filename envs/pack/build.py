@@ -12,10 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import imageio.v3 as imageio
-
 from envs.pack.mjcf import object_xml
-from envs.pack.robot import lean_meshes
 from envs.pack.scenes import SCENES
 from envs.pack.spec import ARTICULATED
 from envs.pack.table import OBJECTS
@@ -56,6 +53,11 @@ def ensure(root: Path) -> Path:
 
 
 def _write(folder: Path) -> None:
+    # A pack that is there needs neither of them, and they take longer to import than an episode to start.
+    import imageio.v3 as imageio
+
+    from envs.pack.robot import lean_meshes
+
     for name, spec in OBJECTS.items():
         # Articulated objects lie flat in their folder, all others in one of their own.
         path = folder / spec.folder / ("" if spec.folder == ARTICULATED else name) / f"{name}.xml"

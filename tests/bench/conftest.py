@@ -17,7 +17,8 @@ from envs.types import OSC_POSE
 
 def spec_of(variants: tuple[PolicyVariant, ...], **changes) -> BenchSpec:
     fields = dict(suite="toy", tasks=(0, 1), variants=variants, trials=2, seed=0, protocol="oft", assets="none",
-                  threads=1, divergence_mm=5.0, video=False, allow_unsupported=False)
+                  threads=1, divergence_mm=5.0, video=False, allow_unsupported=False,
+                  stepping="none")
     return BenchSpec(**{**fields, **changes})
 
 
@@ -55,7 +56,7 @@ def make_record() -> Callable[..., EpisodeRecord]:
     def make(key: EpisodeKey, outcome: str = "success", **changes) -> EpisodeRecord:
         record = EpisodeRecord(key, "lift_the_red_cube", "lift the red cube", outcome,
                                "it broke" if outcome == "error" else None, 3, (1.0,), 0.1, None, "t", "2026-01-01",
-                               "oft")
+                               "oft", "none")
         return dataclasses.replace(record, **changes)
 
     return make

@@ -27,6 +27,7 @@ def no_simulation(monkeypatch):
 
 @pytest.mark.parametrize(("options", "hint"), [
     (["--suite", "toi"], "did you mean 'toy'? legal: libero_spatial, libero_object, "),
+    (["--suite", "libero_lon"], "did you mean 'libero_long'?"),
     (["--suite", "libero_goal"], "no policy was made for 'libero_goal' yet; suites with one: libero_object, toy"),
     (["--suite", "toy", "--policy", "toy-vl"], "did you mean 'toy-vla'?"),
     (["--suite", "toy", "--method", "qvl"], "did you mean 'qvla'?"),
@@ -34,6 +35,8 @@ def no_simulation(monkeypatch):
     (["--suite", "toy", "--method", "rtn:w5"], "weight_bits is 5"),
     (["--suite", "toy", "--protocol", "of"], "did you mean 'oft'?"),
     (["--suite", "toy", "--assets", "builtin"], "legal: none"),
+    (["--suite", "toy", "--stepping", "exact"], "legal: none"),
+    (["--suite", "libero_object", "--stepping", "exakt"], "did you mean 'exact'? legal: fast, exact"),
     (["--suite", "toy", "--policy", "expert"], "policies for it: toy-vla, toy-scripted"),
     (["--suite", "toy", "--policy", "toy-scripted", "--method", "rtn"], "no network to quantize"),
     (["--suite", "toy", "--trials", "11"], "trials is 1..10"),
@@ -114,6 +117,7 @@ def test_a_process_that_was_killed_is_resumed_by_the_same_command(tmp_path):
 def test_list_names_everything_and_what_it_needs(capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
+    assert "  libero_10       also called libero_long; assets builtin or official; stepping fast or exact; " in out
     for name in ("libero_object", "pocket-oft", "toy-vla", "qvla", "rtn", "oft", "cpu"):
         assert f"  {name} " in out
 
@@ -121,6 +125,19 @@ def test_list_names_everything_and_what_it_needs(capsys):
 def test_a_run_that_does_not_exist_cannot_be_reported(capsys, tmp_path):
     assert main(["report", "nothing", "--runs-dir", str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
+
+
+def test_a_spec_has_one_name_for_a_suite_and_the_stepping_that_was_asked_for(monkeypatch):
+    from bench import command
+    from bench.cli import _parser
+
+    monkeypatch.setattr(command, "legal_policy", lambda suite, name: "toy-scripted")
+    typed = [["bench", "--suite", suite] for suite in ("libero_10", "libero_long")]
+    short, long = (command.make_spec(_parser().parse_args(words)) for words in typed)
+    assert short == long and (long.suite, long.stepping) == ("libero_10", "fast")
+    exact = command.make_spec(_parser().parse_args([*typed[1], "--stepping", "exact"]))
+    assert exact.stepping == "exact" and exact.conflicts(long) == ["stepping: 'fast' in the folder, 'exact' now"]
+    assert command.default_name(long).startswith("libero_10-")
 
 
 @pytest.mark.parametrize(("text", "tasks"), [

@@ -17,7 +17,7 @@ def closed(monkeypatch) -> list[int]:
 
 
 def test_a_task_stays_open_until_the_pool_is_full(closed, still):
-    with EnvironmentPool("toy", "none", capacity=1) as pool:
+    with EnvironmentPool("toy", "none", "none", capacity=1) as pool:
         first = pool.get(0, still())
         assert pool.get(0, still()) is first and closed == []
         pool.get(1, still())
@@ -26,7 +26,7 @@ def test_a_task_stays_open_until_the_pool_is_full(closed, still):
 
 
 def test_a_dropped_environment_is_opened_afresh(closed, still):
-    with EnvironmentPool("toy", "none") as pool:
+    with EnvironmentPool("toy", "none", "none") as pool:
         first = pool.get(0, still())
         pool.drop(first)
         assert closed == [0] and pool.get(0, still()) is not first
@@ -35,5 +35,5 @@ def test_a_dropped_environment_is_opened_afresh(closed, still):
 def test_a_policy_with_another_action_convention_is_refused(still):
     policy = still()
     policy.action_spec = dataclasses.replace(OSC_POSE, control_hz=10.0)
-    with EnvironmentPool("toy", "none") as pool, pytest.raises(SpecMismatch, match="control_hz"):
+    with EnvironmentPool("toy", "none", "none") as pool, pytest.raises(SpecMismatch, match="control_hz"):
         pool.get(0, policy)

@@ -59,6 +59,8 @@ def test_only_a_seed_per_episode_replaces_the_keys_own():
 class Asked:
     """The toy world, noting how it is reset and what it is told to do."""
 
+    stepping = "none"
+
     def __init__(self) -> None:
         self.world = open_task("toy", 0, 16, "none", False)
         self.task, self.action_spec, self.resets, self.grippers = self.world.task, OSC_POSE, [], []

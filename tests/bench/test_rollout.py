@@ -36,6 +36,7 @@ def env():
 def test_the_scripted_policy_succeeds(env, key):
     record = rollout(env, ToyScripted(), key, OFT, trace="t")
     assert (record.outcome, record.reason, record.trace) == ("success", None, "t")
+    assert (record.protocol, record.stepping) == ("oft", "none")
     assert 0 < record.steps < OFT.cap("toy")
     assert len(record.latencies_ms) == -(-record.steps // 8)
 

@@ -12,7 +12,7 @@ from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 
 FP = PolicyVariant("toy-vla", None, "fp", {"method": "fp"})
 RTN = PolicyVariant("toy-vla", None, "rtn:w4", {"method": "rtn", "weight_bits": 4})
-SPEC = BenchSpec("toy", (0, 1), (FP, RTN), 2, 0, "oft", "none", 1, 5.0, False, False)
+SPEC = BenchSpec("toy", (0, 1), (FP, RTN), 2, 0, "oft", "none", 1, 5.0, False, False, "none")
 
 configs = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.booleans() | st.text(max_size=5)
                           | st.lists(st.integers(), max_size=3), max_size=3)
@@ -23,7 +23,8 @@ specs = st.builds(
     tasks=st.sets(st.integers(0, 9), min_size=1).map(lambda s: tuple(sorted(s))),
     variants=st.lists(variants, max_size=3, unique_by=lambda v: v.variant_id).map(lambda v: (FP, *v)),
     trials=st.integers(1, 50), seed=st.integers(0, 2**32 - 1), protocol=st.just("oft"), assets=st.just("none"),
-    threads=st.integers(1, 8), divergence_mm=st.floats(0.1, 100), video=st.booleans(), allow_unsupported=st.booleans())
+    threads=st.integers(1, 8), divergence_mm=st.floats(0.1, 100), video=st.booleans(), allow_unsupported=st.booleans(),
+    stepping=st.sampled_from(["none", "fast", "exact"]))
 
 
 @given(specs)
@@ -31,6 +32,12 @@ def test_a_spec_survives_json(spec):
     again = BenchSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert list(again.episodes()) == list(spec.episodes())
+
+
+def test_another_name_of_a_suite_gives_the_same_keys_and_seeds():
+    short, long = (dataclasses.replace(SPEC, suite=name) for name in ("libero_10", "libero_long"))
+    assert long == short and long.suite == "libero_10"
+    assert list(long.episodes()) == list(short.episodes())
 
 
 @pytest.mark.parametrize("change", [{"speed": 1}, {"variants": [{**dataclasses.asdict(FP), "bits": 4}]}])
@@ -89,7 +96,7 @@ def test_more_trials_tasks_and_variants_extend_a_run():
 
 @pytest.mark.parametrize("change", [
     {"seed": 1}, {"protocol": "openvla"}, {"threads": 2}, {"divergence_mm": 1.0}, {"video": True},
-    {"assets": "builtin"},
+    {"assets": "builtin"}, {"stepping": "exact"},
 ])
 def test_any_other_change_makes_another_run(change):
     (reason,) = dataclasses.replace(SPEC, **change).conflicts(SPEC)

@@ -19,6 +19,14 @@ STEPS = 6
 def test_importing_the_module_registers_every_task_once():
     assert envs.gym.register() == (envs.gym.IDS, envs.gym.ABSENT) and envs.gym.ABSENT == {}
     assert {"qvla_bench/toy-0", "qvla_bench/libero_object-9"} <= set(envs.gym.IDS) <= set(gymnasium.registry)
+    assert len(envs.gym.IDS) == len(set(envs.gym.IDS)) == 130 + 10 + 2  # libero_10 has two names
+
+
+def test_a_suite_is_the_same_by_each_of_its_names():
+    for name in ("libero_10", "libero_long"):
+        env = gymnasium.make(f"qvla_bench/{name}-3").unwrapped
+        assert (env.task.suite, env.task.index, env.stepping) == ("libero_10", 3, "fast")
+        env.close()
 
 
 def test_gymnasium_imports_the_module_when_the_id_names_it():
@@ -70,6 +78,8 @@ def test_a_closed_environment_can_be_used_again():
 
 @pytest.mark.parametrize(("suite", "index", "changes", "error", "hint"), [
     ("toi", 0, {}, TaskError, "did you mean 'toy'"), ("libero_objects", 0, {}, TaskError, "'libero_object'"),
+    ("libero_lon", 0, {}, TaskError, "mean 'libero_long'"), ("libero_long", 10, {}, TaskError, r"0\.\.9, got 10"),
+    ("toy", 0, {"stepping": "exact"}, ValueError, "legal: none"),
     ("toy", 2, {}, TaskError, r"tasks 0\.\.1, got 2"), ("toy", -1, {}, TaskError, "got -1"),
     ("toy", 0, {"assets": "builtin"}, AssetsError, "legal: none"), ("toy", 0, {"image_size": 0}, ValueError, "from 8"),
 ])

@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from reports.load import CorruptRun, MixedProtocols, NotARunFolder, RunFolderError, UnsupportedSchema, load_run
+from reports.load import (
+    CorruptRun,
+    MixedProtocols,
+    MixedStepping,
+    NotARunFolder,
+    RunFolderError,
+    UnsupportedSchema,
+    load_run,
+)
 
 
 def test_the_baseline_comes_first_and_nothing_is_lost(timed_folder):
@@ -92,6 +100,16 @@ def test_episodes_of_another_protocol_are_refused(run_folder, append, make_recor
     (run_folder / "episodes.jsonl").unlink()
     append(run_folder, make_record("fp00", 0), make_record("fp00", 1, protocol="openpi"))
     with pytest.raises(MixedProtocols, match="line 2 was played by protocol 'openpi', the run by 'oft'"):
+        load_run(run_folder)
+
+
+def test_episodes_whose_physics_were_computed_otherwise_are_refused(run_folder, append, make_record):
+    header = json.loads((run_folder / "header.json").read_text())
+    header["spec"]["stepping"] = "fast"
+    (run_folder / "header.json").write_text(json.dumps(header))
+    assert len(load_run(run_folder).episodes) == 18
+    append(run_folder, make_record("fp00", 0, stepping="exact"))
+    with pytest.raises(MixedStepping, match="line 19 was played with stepping 'exact', the run with 'fast'"):
         load_run(run_folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 
 from envs.libero.bundle import load
 from envs.libero.env import LiberoEnv, assets_folder, open_scene, open_task, tasks
-from envs.types import InitStateError
+from envs.types import AssetsError, InitStateError
 from policies.expert import expert_action
 
 pytestmark = pytest.mark.libero
@@ -135,6 +136,21 @@ def test_poses_of_fixtures_are_drawn_by_libero_once_for_each_seed(fast, tmp_path
     assert np.load(tmp_path / "fixtures" / "12.npy").shape == (1, 7)
 
 
+@pytest.mark.parametrize("file", ["model.mjb", "facts.json", "arrays.npz"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "other"])
+def test_a_broken_bundle_is_named_with_what_to_delete(fast, tmp_path, monkeypatch, file, harm):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log where it is
+    broken = tmp_path / "bundle"
+    shutil.copytree(fast._folder, broken)
+    content = (broken / file).read_bytes()
+    if harm == "gone":
+        (broken / file).unlink()
+    else:
+        (broken / file).write_bytes(content[:len(content) // 2] if harm == "cut" else b'{"goal": 1}')
+    with pytest.raises(AssetsError, match=f"bundle is broken: .*{file} cannot be read .*; delete {broken}"):
+        load(broken)
+
+
 def test_an_episode_from_a_bundle_imports_neither_robosuite_nor_libero(fast):
     program = (
         "import sys, numpy as np\n"
@@ -143,7 +159,7 @@ def test_an_episode_from_a_bundle_imports_neither_robosuite_nor_libero(fast):
         "env.reset(0, 0)\n"
         "env.step(np.zeros(7))\n"
         "env.close()\n"
-        "sys.exit(bool({'robosuite', 'libero', 'bddl', 'torch'} & set(sys.modules)))\n")
+        "sys.exit(bool({'robosuite', 'libero', 'bddl', 'torch', 'trimesh', 'imageio'} & set(sys.modules)))\n")
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 

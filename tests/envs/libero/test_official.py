@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from envs.libero import env, official
 from envs.libero.process import package_folder
 from envs.types import AssetsError
 
+ROOT = Path(official.__file__).parents[2]
 TINY = ("scenes/room.xml", "turbosquid_objects/pot/pot.xml", "textures/wall.png")
 
 
@@ -118,27 +120,75 @@ def test_without_a_network_both_ways_out_are_named(tmp_path, monkeypatch):
         assert part in str(error.value)
 
 
+@pytest.fixture
+def online(serve, tmp_path, monkeypatch):
+    """The tiny tree on a hub that the real downloader is pointed at."""
+    hub = serve(plant(tmp_path / "served"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    return hub
+
+
+def test_the_real_downloader_shows_its_progress_and_writes_nothing_under_home(online, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    stamp = official.stamp(tmp_path / "root")
+    assert "Fetching 5 files: 100%" in capfd.readouterr().err
+    assert stamp["files"] == 4 and sorted(online.sent) == sorted(online.files)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_download_that_failed_goes_on_where_it_stopped(online, tmp_path):
+    online.refused = "textures/wall.png"
+    with pytest.raises(AssetsError, match="(?s)cannot be downloaded .*give the same command again"):
+        official.ensure(tmp_path / "root")
+    assert not (tmp_path / "root" / "official").exists()
+    before = list(online.sent)
+    online.refused = None
+    official.ensure(tmp_path / "root")
+    assert before and not set(before) & set(online.sent[len(before):])
+
+
+@pytest.mark.parametrize("file", ["textures/wall.png", "turbosquid_objects/pot/visual/pot.msh"])
+def test_a_file_that_arrives_altered_is_refused_and_fetched_again(online, tmp_path, file):
+    online.altered = file
+    with pytest.raises(AssetsError, match=f"1 downloaded files do not have the checksum .* first {file}"):
+        official.ensure(tmp_path / "root")
+    online.altered = None
+    official.ensure(tmp_path / "root")
+    assert online.sent.count(file) == 2 and len(online.sent) == 6
+
+
 def test_the_repository_is_the_one_that_libero_names():
     assert f'"{official.REPOSITORY}"' in (package_folder() / "utils" / "download_utils.py").read_text()
 
 
 def test_only_one_place_reads_the_variable():
-    root = Path(official.__file__).parents[2]
-    readers = [path for package in ("bench", "envs", "policies", "reports") for path in (root / package).rglob("*.py")
+    readers = [path for package in ("bench", "envs", "policies", "reports") for path in (ROOT / package).rglob("*.py")
                if "LIBERO_ASSETS" in path.read_text() and "environ.get(VARIABLE)" in path.read_text()]
     assert readers == [Path(official.__file__)]
 
 
 @pytest.mark.libero
-def test_official_assets_are_never_reduced():
-    """The built-in tree in their place: with the robot's own meshes, of which the built-in kind shows six thousand."""
+def test_an_episode_on_a_named_folder_reduces_and_writes_nothing_there(tmp_path, monkeypatch):
+    """The built-in tree in its place: with the robot's own meshes, of which the built-in kind shows six thousand."""
+    monkeypatch.undo()
+    mine = tmp_path / "mine"
+    shutil.copytree(env.assets_folder("builtin"), mine, ignore=shutil.ignore_patterns("bundles", "robot"))
+    before = sorted(mine.rglob("*"))
     program = (
-        "from envs.libero import env, official\n"
-        "official.REQUIRED = ()\n"
-        "print(env.open_task('libero_object', 0, 0, 'official').scene.model.nmeshface)\n")
-    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-                           env=os.environ | {official.VARIABLE: str(env.assets_folder("builtin"))})
-    assert int(child.stdout.split()[-1]) > 100_000
+        "from envs.libero import env\n"
+        "import numpy as np\n"
+        "task = env.open_task('libero_object', 0, 32, 'official')\n"
+        "assert task.reset(0, 0).images['agentview'].std() > 5\n"
+        "task.step(np.zeros(7))\n"
+        "print(task.scene.model.nmeshface, env.assets_stamp('official')['digest'])\n")
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path,
+                           env=os.environ | {official.VARIABLE: str(mine), "PYTHONPATH": str(ROOT)}).stdout.split()[-2:]
+            for _ in range(2)]
+    assert runs[0] == runs[1] and int(runs[0][0]) > 100_000
+    assert sorted(mine.rglob("*")) == before
 
 
 def test_an_unknown_kind_is_answered_with_the_legal_ones():

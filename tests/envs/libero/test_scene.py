@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -105,6 +109,37 @@ def test_a_restored_snapshot_goes_on_as_if_nothing_had_happened(scene):
     scene.restore(saved)
     second = [physics(scene) for action in actions(12) if scene.advance(action) in (True, False)]
     np.testing.assert_array_equal(second, first)
+
+
+def test_a_sampler_that_finds_no_place_raises_instead_of_starting_a_debugger(monkeypatch):
+    from envs.libero import scene as scenes
+
+    opened = LiberoScene(tasks("libero_spatial")[4], assets_folder("builtin"), lean=True)
+    from libero.libero.envs.regions import base_region_sampler as samplers
+
+    # The bowl lies in a drawer; every place for it seems taken.
+    monkeypatch.setattr(samplers.InSiteRegionRandomSampler, "sample", _ask_a_debugger)
+    monkeypatch.setattr(scenes, "_PLACEMENT_TRIES", 2)
+    with pytest.raises(InitStateError, match="no placement found for seed 3 in 2 tries"):
+        opened.place(0, 3)
+    opened.close()
+
+
+def _ask_a_debugger(*args, **kwargs):
+    import pdb
+
+    pdb.set_trace()  # what LIBERO does where it gives up
+
+
+def test_opening_a_scene_asks_nobody(tmp_path):
+    program = ("import builtins, pdb; builtins.input = pdb.set_trace = lambda *a: 1 / 0\n"
+               "from envs.libero.env import open_task\n"
+               "open_task('libero_object', 7, 0, 'builtin', stepping='exact').reset(0, 0)\n")
+    environment = {k: v for k, v in os.environ.items() if k != "LIBERO_CONFIG_PATH"} | {"HOME": str(tmp_path)}
+    # Standard input stays open: whoever reads from it hangs.
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, env=environment) as child:
+        assert child.wait(timeout=120) == 0
+    assert not (tmp_path / ".libero").exists()
 
 
 def test_an_init_state_out_of_range_is_named_with_the_legal_range(scene):

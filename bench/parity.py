@@ -1,0 +1,226 @@
+"""Whether both ways to compute the physics play the stock environment's episodes: `python -m bench.parity`.
+
+For two and more tasks of each main suite, the same init state, the same fixture seed and the same actions go through a
+fresh stock environment (LIBERO's own class, built, reset and stepped as its evaluators do, in a process of its own),
+and through our scenes. Compared are positions and velocities after every action, success at every action, and both
+pictures at every decision. "exact" must be equal in every bit; "fast" must stay within `TOLERANCE`, unless a nudge of
+one rounding error parts the stock trajectory from itself as well. The last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.push import Push, joint_number, pushing
+from envs.libero.env import CAMERAS, LiberoEnv, assets_folder, open_scene, tasks
+from envs.libero.suite import init_states
+from envs.types import TaskSpec
+
+ACTIONS, CHUNK, PIXELS = 300, 8, 64
+"""Actions of a comparison, actions between two decisions, side of the pictures."""
+TOLERANCE = 1e-9
+"""Greatest difference of a position (m, rad) or velocity that counts as rounding."""
+INIT_STATE, SEED = 4, 3
+"""Which official init state, and the seed of the reset, which places the furniture."""
+NUDGE = 1e-15
+"""rad: what one joint of the arm is moved by to see how far rounding errors grow."""
+
+KNOB = Push("button", 1, (0.0, 45.0, 38.0), 0.09)
+"""Turns a stove on."""
+
+
+def drawer(level: str, height_mm: float) -> Push:
+    """Closes a drawer of a cabinet, its handle at that height."""
+    return Push(f"{level}_level", 1, (-2.5, -101.0, height_mm), 0.2)
+
+
+MOVES: dict[tuple[str, int], Push | str] = {
+    ("libero_spatial", 0): KNOB,
+    ("libero_spatial", 4): drawer("top", 184.0),
+    ("libero_object", 0): "expert",
+    ("libero_object", 7): "expert",
+    ("libero_goal", 0): KNOB,
+    ("libero_goal", 7): KNOB,
+    ("libero_10", 2): KNOB,
+    ("libero_10", 3): drawer("bottom", 46.0),
+    ("libero_10", 9): Push("microjoint", 1, (237.5, -54.0, 0.0), 0.5),
+}
+"""Suite and task -> what the actions do: push furniture, or the scripted expert's episode."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one loop gave."""
+
+    physics: np.ndarray
+    """float64[steps, nq + nv] after every action."""
+    success: np.ndarray
+    """bool[steps]."""
+    images: np.ndarray
+    """uint8[decisions, 2, PIXELS, PIXELS, 3], upright; the first before the first action."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One task in the stock environment and in ours."""
+
+    task: str
+    """SUITE-INDEX."""
+    moved: float
+    """How far the pushed joint went (m or rad); for the expert, 1 if the goal was reached."""
+    success_step: int | None
+    """First action after which the goal held in the stock environment."""
+    exact_equal: bool
+    """Whether "exact" gave the stock environment's positions and velocities in every bit."""
+    fast_difference: float
+    """Greatest difference of "fast" from the stock environment."""
+    fast_within: int
+    """Actions before the first difference beyond `TOLERANCE`; all of them if there is none."""
+    nudged_within: int | None
+    """The same for the stock physics nudged by `NUDGE`; None if it was not needed."""
+    success_equal: bool
+    """Whether the goal held after the same actions everywhere."""
+    images_equal: bool
+    """Whether "exact" gave the stock environment's pixels at every decision, and "fast" as long as it was within
+    `TOLERANCE`."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing sets ours apart but rounding that parts the stock environment from itself."""
+        steady = self.fast_difference <= TOLERANCE or (
+            self.nudged_within is not None and self.nudged_within <= 2 * self.fast_within)
+        return self.exact_equal and self.success_equal and self.images_equal and steady
+
+
+def stock_play(task: TaskSpec, assets: Path, lean: bool, moves: np.ndarray) -> Played:
+    """The actions in a fresh stock environment, in a process of its own: robosuite's renderer wants to be alone."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_stock_play, task, assets, lean, moves).result()
+
+
+def _stock_play(task: TaskSpec, assets: Path, lean: bool, moves: np.ndarray) -> Played:
+    from envs.libero.process import prepare
+    from envs.libero.scene import _problem
+
+    prepare(assets)
+    np.random.seed(0)
+    problem = _problem(task, assets, lean, PIXELS)
+    np.random.seed(SEED)
+    problem.reset()
+    # What LIBERO's `set_init_state` does.
+    problem.sim.set_state_from_flattened(init_states(task)[INIT_STATE])
+    problem.sim.forward()
+    problem._check_success()
+    problem._post_process()
+    problem._update_observables(force=True)
+    observation, data = problem._get_observations(), problem.sim.data._data
+    rows, success, images = [], [], [_stock_images(observation)]
+    for index, action in enumerate(moves, start=1):
+        observation, _, done, _ = problem.step(action)
+        rows.append(np.concatenate([data.qpos, data.qvel]))
+        success.append(bool(done))
+        if index % CHUNK == 0:
+            images.append(_stock_images(observation))
+    problem.close()
+    return Played(np.array(rows), np.array(success), np.array(images))
+
+
+def _stock_images(observation) -> np.ndarray:
+    return np.stack([observation[f"{camera}_image"][::-1] for camera in CAMERAS.values()])
+
+
+def own_play(scene, moves: np.ndarray, nudge: float = 0.0) -> Played:
+    """The actions in one of our scenes."""
+    env = LiberoEnv(scene, PIXELS, privileged=False)
+    first = env.reset(INIT_STATE, SEED)
+    scene.data.qpos[0] += nudge
+    rows, success, images = [], [], [np.stack(list(first.images.values()))]
+    for index, action in enumerate(moves, start=1):
+        result = env.step(action, observe=index % CHUNK == 0)
+        rows.append(np.concatenate([scene.data.qpos, scene.data.qvel]))
+        success.append(result.success)
+        if result.observation is not None:
+            images.append(np.stack(list(result.observation.images.values())))
+    return Played(np.array(rows), np.array(success), np.array(images))
+
+
+def actions(scene, what: Push | str, count: int) -> tuple[np.ndarray, float]:
+    """float64[count, 7], and how far the furniture moved or whether the expert reached its goal."""
+    if isinstance(what, Push):
+        scene.place(INIT_STATE, SEED)
+        address = scene.model.jnt_qposadr[joint_number(scene.model, what.joint)]
+        before = scene.data.qpos[address]
+        moves = pushing(scene, what, count)
+        return moves, float(abs(scene.data.qpos[address] - before))
+    from policies.expert import expert_action
+
+    env = LiberoEnv(scene, 0, privileged=True)
+    observation = env.reset(INIT_STATE, SEED)
+    moves, reached = [], False
+    for _ in range(count):
+        moves.append(expert_action(observation).astype(np.float64))
+        result = env.step(moves[-1])
+        observation, reached = result.observation, reached or result.success
+    return np.array(moves), float(reached)
+
+
+def compare(suite: str, index: int, count: int = ACTIONS, assets: str = "builtin") -> Parity:
+    """One task in all three; `count` actions."""
+    task, folder, lean = tasks(suite)[index], assets_folder(assets), assets == "builtin"
+    fast, exact = (open_scene(task, folder, lean, stepping) for stepping in ("fast", "exact"))
+    moves, moved = actions(fast, MOVES[suite, index], count)
+    stock = stock_play(task, folder, lean, moves)
+    ours = {"fast": own_play(fast, moves), "exact": own_play(exact, moves)}
+    difference = np.abs(ours["fast"].physics - stock.physics).max(axis=1)
+    nudged, alike = None, 1 + _within(difference) // CHUNK
+    if difference.max() > TOLERANCE:
+        nudged = _within(np.abs(own_play(exact, moves, NUDGE).physics - stock.physics).max(axis=1))
+    for scene in (fast, exact):
+        scene.close()
+    alike_images = (ours["exact"].images == stock.images).all() and (
+        ours["fast"].images[:alike] == stock.images[:alike]).all()
+    return Parity(
+        f"{suite}-{index}", moved, int(stock.success.argmax()) + 1 if stock.success.any() else None,
+        bool((ours["exact"].physics == stock.physics).all()), float(difference.max()), _within(difference), nudged,
+        all(np.array_equal(o.success, stock.success) for o in ours.values()),
+        bool(alike_images))
+
+
+def _within(difference: np.ndarray) -> int:
+    beyond = difference > TOLERANCE
+    return int(beyond.argmax()) if beyond.any() else len(beyond)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--actions", type=int, default=ACTIONS)
+    parser.add_argument("--only", nargs="*", help="such as libero_10-9 (default: all)")
+    args = parser.parse_args()
+    found = []
+    print(f"{'task':18} {'moved':>7} {'success':>8} {'exact':>9} {'fast differs by':>16} {'within':>7} {'nudged':>7} "
+          f"{'goal':>6} {'images':>7}")
+    for suite, index in MOVES:
+        if args.only and f"{suite}-{index}" not in args.only:
+            continue
+        p = compare(suite, index, args.actions)
+        found.append(p)
+        print(f"{p.task:18} {p.moved:7.3f} {p.success_step or 'never':>8} {'equal' if p.exact_equal else 'DIFFERS':>9} "
+              f"{p.fast_difference:16.1e} {p.fast_within:7} {'' if p.nudged_within is None else p.nudged_within:>7} "
+              f"{'equal' if p.success_equal else 'DIFFER':>6} {'equal' if p.images_equal else 'DIFFER':>7}", flush=True)
+    print(json.dumps({
+        "tasks": len(found), "actions": args.actions, "passed": sum(p.passed for p in found),
+        "exact_bit_identical": sum(p.exact_equal for p in found),
+        "fast_within_tolerance": sum(p.fast_difference <= TOLERANCE for p in found), "tolerance": TOLERANCE,
+        "fast_greatest_difference": max(p.fast_difference for p in found),
+        "success_equal": sum(p.success_equal for p in found), "images_equal": sum(p.images_equal for p in found)}))
+
+
+if __name__ == "__main__":
+    main()
