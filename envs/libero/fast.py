@@ -43,6 +43,7 @@ class FastScene(Readings):
         start = {name: value.item() if value.ndim == 0 else value for name, value in bundle.start.items()}
         self._start = ControllerState(**start)
         self._controller = OscPose(self.model, self.data, self.facts.hand_site, self._start)
+        self._shown = self.data.qpos.copy()
 
     def _write_bundle(self, folder: Path) -> None:
         from envs.libero.export import controller_of
@@ -75,6 +76,7 @@ class FastScene(Readings):
             state = self.states[init_state]
             data.time, data.qpos[:], data.qvel[:] = state[0], state[1:1 + model.nq], state[1 + model.nq:]
         mujoco.mj_forward(model, data)
+        self._shown[:] = data.qpos
         self._controller.state = self._start.copy()
         self._show_lights()
 
@@ -104,6 +106,7 @@ class FastScene(Readings):
         step1, step2 = mujoco.mj_step1, mujoco.mj_step2
         for substep in range(SUBSTEPS):
             step1(model, data)
+            self._shown[:] = data.qpos
             drive(action, substep == 0)
             step2(model, data)
         self._show_lights()
@@ -127,7 +130,34 @@ class FastScene(Readings):
         """Return to a `snapshot` of this scene and placement; going on from there repeats every bit."""
         physics, controller = saved
         self._put_physics(physics)
+        self._shown[:] = self.data.qpos
         self._controller.state = controller.copy()
+
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a data set keeps of this instant: float64[1 + nq + nv] as in the official init states, and float64[nq].
+
+        The second are the positions that pictures show: MuJoCo computes where bodies are at the beginning of a physics
+        step, so they are 2 ms behind after a control step.
+        """
+        data = self.data
+        return np.concatenate([[data.time], data.qpos, data.qvel]), self._shown.copy()
+
+    def fixture_poses(self) -> np.ndarray:
+        """float64[F, 7]: position (m) and quaternion of each fixture in this episode, in the order of the facts."""
+        return self._fixtures_of(self)
+
+    def show(self, state: np.ndarray, shown: np.ndarray, fixtures: np.ndarray) -> None:
+        """Look as at the instant of which `stored` and `fixture_poses` told, to the last bit of a picture.
+
+        For pictures only: contacts and the controller are not brought back, so go on with `place` or `restore`.
+        """
+        model, data = self.model, self.data
+        self._put_fixtures(fixtures)
+        data.time, data.qpos[:], data.qvel[:] = state[0], state[1:1 + model.nq], state[1 + model.nq:]
+        self._show_lights()
+        data.qpos[:] = shown
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_camlight(model, data)
 
     def close(self) -> None:
         """Free what LIBERO holds, if it was asked for anything."""

@@ -1,0 +1,66 @@
+"""Jobs over processes, a fresh process a job: a process draws for one scene at a time and keeps nothing for the next."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Job = TypeVar("Job")
+_steps: multiprocessing.Queue | None = None
+"""Of this worker: where it tells of each finished step."""
+
+
+def available() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _begin(steps: multiprocessing.Queue) -> None:
+    global _steps
+    _steps = steps
+
+
+def _do(work: Callable[[Job], Iterable[str | None]], job: Job) -> None:
+    for line in work(job):
+        _steps.put(line)
+
+
+def spread(work: Callable[[Job], Iterable[str | None]], jobs: Sequence[Job], steps: int, workers: int,
+           unit: str) -> None:
+    """Run `work(job)` for all jobs; it yields None for each finished step, or a line to show.
+
+    `work` and the jobs must be picklable. The first error of any job is raised, after the jobs that had begun have
+    ended. `steps` is the length of the progress bar, on stderr.
+    """
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    with tqdm(total=steps, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05) as bar, \
+            ProcessPoolExecutor(workers, context, _begin, (told,), max_tasks_per_child=1) as pool:
+        pending = {pool.submit(_do, work, job) for job in jobs}
+        while pending:
+            _show(told, bar)
+            done, pending = wait(pending, timeout=0.2, return_when="FIRST_EXCEPTION")
+            failed = next((job.exception() for job in done if job.exception() is not None), None)
+            if failed is not None:
+                pool.shutdown(cancel_futures=True)
+                raise failed
+        _show(told, bar)
+
+
+def _show(told: multiprocessing.Queue, bar: tqdm) -> None:
+    while True:
+        try:
+            line = told.get(timeout=0.05)
+        except queue.Empty:
+            return
+        if line is None:
+            bar.update()
+        else:
+            bar.write(line, file=sys.stderr)
