@@ -17,7 +17,8 @@ from bench.protocol import PROTOCOLS
 from envs.libero.env import LiberoEnv
 from envs.types import OSC_POSE, Observation
 from policies.base import Policy
-from policies.expert import expert_action
+from policies.experts.expert import expert_action, focus
+from policies.experts.scene import scene_of
 from policies.pocket.model import CHUNK
 
 MAX_STEPS = 220
@@ -38,7 +39,7 @@ class Demonstration:
     chunks: np.ndarray
     """float32[D, H, 7], what the expert would do."""
     truth: np.ndarray
-    """float32[D, 7]: object and container relative to the hand (m), and whether the object is held."""
+    """float32[D, 7]: what is worked on and where it should go, relative to the hand (m), and whether it is held."""
     success: bool
     """Whether the episode reached the goal."""
 
@@ -87,10 +88,7 @@ def _disturbed(chunk: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _demonstration(rows: list[tuple[Observation, np.ndarray]], success: bool) -> Demonstration:
     seen = [row[0] for row in rows]
-    truth = [
-        np.concatenate([o.privileged[name][:3] - o.state[:3] for name in ("pick", "place")] + [o.privileged["grasped"]])
-        for o in seen
-    ]
+    truth = [focus(scene_of(o)) for o in seen]
     return Demonstration(
         np.stack([np.stack(list(o.images.values())) for o in seen]), np.stack([o.state for o in seen]),
         np.stack([row[1] for row in rows]).astype(np.float32), np.stack(truth).astype(np.float32), success,
