@@ -44,7 +44,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
         Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
                     state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)),
     "expert": PolicyEntry(
-        "policies.expert:Expert", ("libero_object",), False, None,
+        "policies.experts.expert:Expert", ("libero_object",), False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),
     "toy-vla": PolicyEntry(
         "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained",

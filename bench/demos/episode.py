@@ -16,7 +16,8 @@ import numpy as np
 from bench.protocol import PROTOCOLS
 from envs.libero.env import LiberoEnv
 from envs.types import OSC_POSE
-from policies.expert import expert_action
+from policies.experts.expert import expert_action, focus
+from policies.experts.scene import scene_of
 from policies.registry import POLICIES
 
 if TYPE_CHECKING:  # it imports torch, which collecting from the expert does not need
@@ -72,7 +73,7 @@ class Episode:
     chunks: np.ndarray
     """float32[T, H, 7]: what the expert would do from a decision on; zeros in other rows."""
     focus: np.ndarray
-    """float32[T, 7]: where to move and what to hold, the auxiliary target of training."""
+    """float32[T, 7]: see `policies.experts.expert.focus`, the auxiliary target of training."""
     expert_drives: np.ndarray
     """bool[T]: whether the action is the expert's, disturbed or not."""
     noise: np.ndarray
@@ -118,14 +119,7 @@ def play(env: LiberoEnv, number: int, seed: int, driver: Policy | None, name: st
 
 def _instant(env: LiberoEnv) -> tuple[np.ndarray, ...]:
     """The first four columns of a row. Ask before labelling: putting the world back moves what it shows by 2 ms."""
-    return env.scene.state(), *env.scene.stored(), focus(env)
-
-
-def focus(env: LiberoEnv) -> np.ndarray:
-    """float32[7]: object and container relative to the hand (m), and whether the object is held."""
-    seen = env.look_privileged()
-    offsets = [seen.privileged[name][:3] - seen.state[:3] for name in ("pick", "place")]
-    return np.concatenate([*offsets, seen.privileged["grasped"]]).astype(np.float32)
+    return env.scene.state(), *env.scene.stored(), focus(scene_of(env.look_privileged()))
 
 
 def _label(env: LiberoEnv) -> np.ndarray:
