@@ -20,6 +20,10 @@ _JOINT_PREDICATES = {("<", True): "open", (">", False): "close", (">=", True): "
 """Relation of a joint to its limit, whether one joint is enough -> LIBERO's predicate."""
 
 
+TOUCH_M = 0.002
+"""Distance from a pad at which an object counts as touched: contacts alone come and go while a thin wall is lifted."""
+
+
 @dataclass(frozen=True)
 class Names:
     """What has a name in one compiled model, by number. Made once for a scene."""
@@ -42,6 +46,8 @@ class Names:
     """Joints of furniture."""
     addresses: np.ndarray
     """int[J]: where they are in qpos."""
+    base: int
+    """Body that the arm stands on."""
     goals: np.ndarray
     """str[N, 4]: predicate, instance, target (region or instance, "" if none), joint ("" if none)."""
 
@@ -63,7 +69,8 @@ def names_of(scene: Readings) -> Names:
         tuple(things), len(facts.objects), np.array([thing.body for thing in things.values()]),
         np.array([g for g, _ in geoms]), np.array([n for _, n in geoms]),
         tuple(n for n, _ in sites), np.array([i for _, i in sites], dtype=int),
-        tuple(n for n, _ in hinges), np.array([a for _, a in hinges], dtype=int), np.array(goals),
+        tuple(n for n, _ in hinges), np.array([a for _, a in hinges], dtype=int),
+        model.body("robot0_base").id, np.array(goals),
     )
 
 
@@ -86,10 +93,10 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     """Simulator truth now. Axis letters: I instances, O of them objects, G collision geoms, S regions, J joints, N
     goals. Lengths in metres, world frame.
 
-    `hand` [3], `hand_rotation` [3, 3] (columns: its x; the way the fingers open; out of the palm), `opening` [1];
+    `base` [3] (foot of the arm), `hand` [3], `hand_rotation` [3, 3] (columns: its x; the way the fingers open; out of the palm), `opening` [1];
     `instances` str[I], `regions` str[S], `positions` [I + S, 3], `rotations` [I + S, 3, 3], `region_half` [S, 3];
     `part_owner` int[G], `part_centres` [G, 3], `part_rotations` [G, 3, 3], `part_halves` [G, 3]: the box of each geom;
-    `grasped` bool[O] (both pads touch it); `joints` str[J], `joint_values` [J]; `goals` str[N, 4] (see `Names`),
+    `grasped` bool[O] (both pads are within `TOUCH_M` of it); `joints` str[J], `joint_values` [J]; `goals` str[N, 4] (see `Names`),
     `holds` bool[N].
     """
     model, data, facts = scene.model, scene.data, scene.facts
@@ -98,7 +105,7 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     centre = data.geom_xpos[names.geoms] + (rows @ model.geom_aabb[names.geoms, :3, None])[..., 0]
     left, right = data.qpos[list(facts.fingers)]
     return {
-        "hand": data.site_xpos[facts.hand_site].copy(), "hand_rotation": hand.copy(),
+        "base": data.xpos[names.base].copy(), "hand": data.site_xpos[facts.hand_site].copy(), "hand_rotation": hand.copy(),
         "opening": np.array([left - right]),
         "instances": np.array(names.instances), "regions": np.array(names.sites),
         "positions": np.concatenate([data.xpos[names.bodies], data.site_xpos[names.site_ids]]),
@@ -106,7 +113,21 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
         "region_half": model.site_size[names.site_ids].copy(),
         "part_owner": names.owners, "part_centres": centre, "part_rotations": rows,
         "part_halves": model.geom_aabb[names.geoms, 3:],
-        "grasped": np.array([scene.grasped(name) for name in names.instances[:names.objects]]),
+        "grasped": _grasped(model, data, facts, names, centre, rows),
         "joints": np.array(names.joints), "joint_values": data.qpos[names.addresses],
         "goals": names.goals, "holds": np.array([condition.holds(data) for condition in facts.goal]),
     }
+
+
+def _grasped(model, data, facts, names: Names, centre: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """bool[O]: whether both pads are within `TOUCH_M` of an object."""
+    import mujoco
+
+    touched = []
+    for pad in facts.pads:
+        away = np.einsum("gi,gij->gj", data.geom_xpos[pad[0]] - centre, rows)
+        reach = model.geom_rbound[pad[0]] + TOUCH_M
+        near = np.flatnonzero((abs(away) <= model.geom_aabb[names.geoms, 3:] + reach).all(axis=1))
+        touched.append({int(names.owners[g]) for g in near for part in pad
+                        if mujoco.mj_geomDistance(model, data, part, int(names.geoms[g]), 1.0, None) <= TOUCH_M})
+    return np.isin(np.arange(names.objects), list(touched[0] & touched[1]))

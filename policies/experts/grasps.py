@@ -17,6 +17,11 @@ FINGER_BELOW_M = 0.010
 PALM_REACH_M, PALM_HALF_M, PALM_ABOVE_M = 0.105, 0.033, 0.040
 """The palm: half of its length (along the fingers' axis), half of its thickness, its height above that point."""
 
+REACH_M = 0.75
+"""Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
+NEAR_M = 0.03
+"""Distance from a grasp at which the hand stays with it."""
+
 
 @dataclass(frozen=True)
 class Pinch:
@@ -118,14 +123,20 @@ def blocked(scene: Scene, name: str, hold: Hold) -> int:
     return count
 
 
-def best_hold(scene: Scene, name: str) -> Hold:
-    """The first way of taking `name` that touches nothing else, or that touches least."""
+def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
+    """The cheapest way of taking `name` (float64[3]: where its origin is to go): little turning, nothing touched, the
+    hand near enough to the arm's foot there and here; the way that the hand is already in wins."""
     ways = list(holds(scene, name))
-    if len(ways) == 1:
-        return ways[0]
-    counts = []
-    for way in ways:
-        counts.append(blocked(scene, name, way))
-        if counts[-1] == 0:
-            return way
-    return ways[int(np.argmin(counts))]
+    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: _cost(scene, name, way, spot))
+
+
+def _cost(scene: Scene, name: str, hold: Hold, spot: np.ndarray) -> float:
+    there = spot + hold.position - scene.positions[name]
+    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.position, there))
+    here = np.linalg.norm(hold.position - scene.hand) < NEAR_M and turn_between(scene.hand_rotation, hold.rotation) < 0.3
+    return blocked(scene, name, hold) + 0.5 * abs(hold.yaw) + far + 30.0 * max(0.0, far - REACH_M) - (10.0 if here else 0.0)
+
+
+def turn_between(first: np.ndarray, second: np.ndarray) -> float:
+    """rad: between the axes along which two hands open; two equal fingers are the same either way round."""
+    return float(np.arccos(min(abs(first[:, 1] @ second[:, 1]), 1.0)))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from policies.experts.drive import turned
-from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold
+from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold, turn_between
 from policies.experts.scene import Goal, Move, Scene
 from policies.experts.spots import Spot, spot_of
 
@@ -36,7 +36,7 @@ def transport(scene: Scene, goal: Goal) -> Move:
         return _carry(scene, goal.subject, spot)
     if _falling(scene, goal.subject, spot):
         return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), _level(scene), False)
-    return _reach(scene, goal.subject, best_hold(scene, goal.subject))
+    return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
 
 
 def _falling(scene: Scene, name: str, spot: Spot) -> bool:
@@ -46,7 +46,7 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
 
 
 def _reach(scene: Scene, name: str, hold: Hold) -> Move:
-    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * _turn_left(scene, hold)
+    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn_between(scene.hand_rotation, hold.rotation)
     top = max(scene.top(name), clearance(scene, hold.position, ()))
     hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
     low = scene.hand[2] - hold.position[2]
@@ -82,12 +82,6 @@ def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float
         near = (way[:, None] > low[:, :2] - WIDE_M) & (way[:, None] < high[:, :2] + WIDE_M)
         height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf))
     return float(height)
-
-
-def _turn_left(scene: Scene, hold: Hold) -> float:
-    """rad: how far the fingers' axis still has to turn; two equal fingers are the same either way round."""
-    cosine = abs(scene.hand_rotation[:, 1] @ hold.rotation[:, 1])
-    return float(np.arccos(min(cosine, 1.0)))
 
 
 def _level(scene: Scene) -> np.ndarray:

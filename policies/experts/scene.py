@@ -59,6 +59,8 @@ class Parts:
 class Scene:
     """One instant of a world."""
 
+    base: np.ndarray
+    """float64[3]: the foot of the arm."""
     hand: np.ndarray
     """float64[3]: the point between the finger tips."""
     hand_rotation: np.ndarray
@@ -76,7 +78,7 @@ class Scene:
     joints: Mapping[str, float]
     """Joint of a fixture -> its position (m or rad)."""
     grasped: Mapping[str, bool]
-    """Object -> whether both finger pads touch it."""
+    """Object -> whether both finger pads are at it."""
     goals: tuple[Goal, ...]
     """What makes the task done, in the order of the problem file."""
 
@@ -109,7 +111,7 @@ def scene_of(observation: Observation) -> Scene:
     instances, regions = truth["instances"].tolist(), truth["regions"].tolist()
     places = instances + regions
     return Scene(
-        truth["hand"], truth["hand_rotation"], float(truth["opening"][0]),
+        truth["base"], truth["hand"], truth["hand_rotation"], float(truth["opening"][0]),
         dict(zip(places, truth["positions"], strict=True)), dict(zip(places, truth["rotations"], strict=True)),
         dict(zip(regions, truth["region_half"], strict=True)),
         {name: Parts(*(truth[f"part_{field}"][truth["part_owner"] == number] for field in
