@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--round", type=int, default=0, help="number of the round")
     parser.add_argument("--episodes", type=int, default=40, help="per task")
     parser.add_argument("--tasks", type=int, nargs="*", help="task indices (all)")
-    parser.add_argument("--driver", default=drivers.EXPERT, help="expert, a policy's name, or a checkpoint folder")
+    parser.add_argument("--driver", default=drivers.EXPERT, help="expert, a policy, or POLICY:FOLDER for a checkpoint")
     parser.add_argument("--beta", type=float, default=BETA, help="share of a policy's decisions that the expert drives")
     parser.add_argument("--workers", type=int, default=available(), help="processes (all cores)")
     parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=True, help="draw films as well")

@@ -1,4 +1,7 @@
-"""Who moves the robot while data are collected: "expert", a policy of the registry, or a checkpoint folder."""
+"""Who moves the robot while data are collected: "expert", a policy of the registry, or a checkpoint under training.
+
+A checkpoint is named POLICY:FOLDER, for example pocket-oft:data/pocket/stage0/weights.
+"""
 
 from __future__ import annotations
 
@@ -23,27 +26,13 @@ def describe(driver: str) -> str:
     """
     if driver == EXPERT:
         return driver
-    folder = _folder(driver)
+    name, folder = _parsed(driver)
     digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise UsageError(f"driver {driver!r}: {folder / name} is missing")
-        digest.update((folder / name).read_bytes())
-    return f"{driver if driver in POLICIES else folder.name} {digest.hexdigest()[:16]}"
-
-
-def _folder(driver: str) -> Path:
-    from bench.variants import package_root
-
-    if driver in POLICIES:
-        weights = POLICIES[driver].weights
-        if weights is None:
-            raise UsageError(f"driver {driver!r} has no weights and cannot be trained; DRIVER={EXPERT} is the expert")
-        return package_root() / weights
-    if Path(driver).is_dir():
-        return Path(driver)
-    raise UsageError(unknown("driver", driver, (EXPERT, *(n for n, e in POLICIES.items() if e.weights)))
-                     + ", or a checkpoint folder")
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise UsageError(f"driver {driver!r}: {folder / file} is missing")
+        digest.update((folder / file).read_bytes())
+    return f"{name} {digest.hexdigest()[:16]}"
 
 
 def load(driver: str) -> Policy | None:
@@ -53,12 +42,16 @@ def load(driver: str) -> Policy | None:
     import torch
 
     torch.set_num_threads(1)
-    if driver in POLICIES:
-        return policy_class(POLICIES[driver])()
-    return _from_folder(Path(driver))
+    name, folder = _parsed(driver)
+    return policy_class(POLICIES[name])(folder)
 
 
-def _from_folder(folder: Path) -> Policy:
-    from policies.pocket.oft import PocketOFT
+def _parsed(driver: str) -> tuple[str, Path]:
+    """Name in the registry, and the folder of the weights."""
+    from bench.variants import package_root
 
-    return PocketOFT(folder)
+    legal = [name for name, entry in POLICIES.items() if entry.weights]
+    name, _, folder = driver.partition(":")
+    if name not in legal:
+        raise UsageError(f"{unknown('driver', name, (EXPERT, *legal))}; POLICY:FOLDER names another checkpoint")
+    return name, Path(folder) if folder else package_root() / POLICIES[name].weights

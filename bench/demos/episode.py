@@ -1,4 +1,4 @@
-"""One training episode: states, actions, and at each decision the chunk of actions that the expert would take from there.
+"""One training episode: states, actions, and at each decision the chunk that the expert would take from there.
 
 An episode starts from the suite's own random placement, never from an official init state. At each decision the world
 is saved, the expert acts for one chunk (the label), and the world is put back; then either a disturbed expert or the

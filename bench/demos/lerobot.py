@@ -70,7 +70,7 @@ def write(tasks: Sequence[Task], video: bool) -> None:
         pixels = films.statistics(task) if video else None
         path = root / DATA.format(chunk_index=0, file_index=task.index)
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer, shown_s = None, 0.0
+        writer, filmed = None, 0
         for number, part in enumerate(task.collected()):
             episode = parts.load(part)
             task_index = instructions.setdefault(episode.instruction, len(instructions))
@@ -81,10 +81,10 @@ def write(tasks: Sequence[Task], video: bool) -> None:
             row = _row(episode, len(rows), first, task.index)
             row |= _numbers({key: of_array(parts.values(table, key)) for key in MEASURED})
             if pixels is not None:
-                row |= _film(task.index, shown_s, table.num_rows)
+                row |= _film(task.index, filmed, table.num_rows)
                 row |= _numbers({key: pixels[key][number] for key in films.KEYS.values()})
             rows.append(row)
-            first, shown_s = first + table.num_rows, shown_s + table.num_rows / OSC_POSE.control_hz
+            first, filmed = first + table.num_rows, filmed + table.num_rows
         writer.close()
     _meta(root, rows, instructions, _features(table.schema, video), first, video)
 
@@ -125,12 +125,13 @@ def _row(episode: Episode, index: int, first: int, file_index: int) -> dict[str,
     }
 
 
-def _film(file_index: int, begins_s: float, length: int) -> dict[str, Any]:
+def _film(file_index: int, begins: int, length: int) -> dict[str, Any]:
+    """Where an episode of `length` frames is in its film; `begins` counts frames."""
     row: dict[str, Any] = {}
     for key in films.KEYS.values():
         row |= {f"videos/{key}/chunk_index": 0, f"videos/{key}/file_index": file_index,
-                f"videos/{key}/from_timestamp": begins_s,
-                f"videos/{key}/to_timestamp": begins_s + length / OSC_POSE.control_hz}
+                f"videos/{key}/from_timestamp": begins / OSC_POSE.control_hz,
+                f"videos/{key}/to_timestamp": (begins + length) / OSC_POSE.control_hz}
     return row
 
 

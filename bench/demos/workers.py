@@ -1,4 +1,4 @@
-"""Jobs over processes, a fresh process a job: a process draws for one scene at a time and keeps nothing for the next."""
+"""Jobs over processes, a fresh process a job: a process draws for one scene, and leaves nothing for the next."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import queue
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from bench.errors import BenchError
 
 Job = TypeVar("Job")
 _steps: multiprocessing.Queue | None = None
@@ -50,6 +53,9 @@ def spread(work: Callable[[Job], Iterable[str | None]], jobs: Sequence[Job], ste
             failed = next((job.exception() for job in done if job.exception() is not None), None)
             if failed is not None:
                 pool.shutdown(cancel_futures=True)
+                if isinstance(failed, BrokenProcessPool):
+                    raise BenchError("a worker was killed, perhaps for want of memory; the same command goes on, try "
+                                     "fewer workers") from failed
                 raise failed
         _show(told, bar)
 
