@@ -47,7 +47,7 @@ def collect(orders: Sequence[Order], workers: int) -> None:
     first = orders[0]
     agree(first.task.data, first.task.round, first.terms)
     left = [order for order in orders if order.missing()]
-    spread(collect_task, left, sum(len(order.missing()) for order in left), workers, "ep")
+    spread(collect_task, {order.task.name: order for order in left}, lambda order: len(order.missing()), workers, "ep")
 
 
 def collect_task(order: Order) -> Iterator[str | None]:

@@ -21,7 +21,8 @@ from envs.types import EnvironmentError_
 def draw(caches: Sequence[Cache], workers: int) -> list[Path]:
     """Make every folder that is not up to date; returns all of them. A cache without decisions has none."""
     left = [cache for cache in caches if not cache.done()]
-    spread(write, left, sum(len(cache.chosen()) for cache in left), workers, "ep")
+    spread(write, {f"round {cache.task.round} {cache.task.name}": cache for cache in left},
+           lambda cache: len(cache.chosen()), workers, "ep")
     return [cache.task.frames for cache in caches]
 
 

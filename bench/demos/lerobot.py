@@ -52,16 +52,17 @@ def assemble(tasks: Sequence[Task], video: bool, workers: int) -> list[Path]:
             continue
         if video:
             left = [one for one in filled if films.statistics(one) is None]
-            spread(films.film, left, sum(len(one.collected()) for one in left), workers, "film")
+            spread(films.film, {one.name: one for one in left}, lambda one: len(one.collected()), workers, "film")
         write(filled, video)
         folders.append(task.dataset)
     return folders
 
 
 def write(tasks: Sequence[Task], video: bool) -> None:
-    """Write data and meta of one data set; films are there already if it is to have `video`."""
+    """Write data and meta of one data set; films are there already if it is to have `video`, else they are not told of.
+    """
     root = tasks[0].dataset
-    for stale in ("data", "meta", *(() if video else ("videos",))):
+    for stale in ("data", "meta"):
         shutil.rmtree(root / stale, ignore_errors=True)
     lengths = _largest(tasks)
     instructions: dict[str, int] = {}

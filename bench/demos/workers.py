@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import queue
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -35,29 +35,32 @@ def _do(work: Callable[[Job], Iterable[str | None]], job: Job) -> None:
         _steps.put(line)
 
 
-def spread(work: Callable[[Job], Iterable[str | None]], jobs: Sequence[Job], steps: int, workers: int,
-           unit: str) -> None:
+def spread(work: Callable[[Job], Iterable[str | None]], jobs: Mapping[str, Job], steps: Callable[[Job], int],
+           workers: int, unit: str) -> None:
     """Run `work(job)` for all jobs; it yields None for each finished step, or a line to show.
 
-    `work` and the jobs must be picklable. The first error of any job is raised, after the jobs that had begun have
-    ended. `steps` is the length of the progress bar, on stderr.
+    `work` and the jobs must be picklable. An error is shown with the name of its job and does not keep the others from
+    ending; then the first is raised. `steps` tells how much a job adds to the progress bar, on stderr.
     """
     context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    with tqdm(total=steps, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05) as bar, \
+    told, failed = context.Queue(), []
+    total = sum(steps(job) for job in jobs.values())
+    with tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True, smoothing=0.05) as bar, \
             ProcessPoolExecutor(workers, context, _begin, (told,), max_tasks_per_child=1) as pool:
-        pending = {pool.submit(_do, work, job) for job in jobs}
+        names = {pool.submit(_do, work, job): name for name, job in jobs.items()}
+        pending = set(names)
         while pending:
             _show(told, bar)
-            done, pending = wait(pending, timeout=0.2, return_when="FIRST_EXCEPTION")
-            failed = next((job.exception() for job in done if job.exception() is not None), None)
-            if failed is not None:
-                pool.shutdown(cancel_futures=True)
-                if isinstance(failed, BrokenProcessPool):
-                    raise BenchError("a worker was killed, perhaps for want of memory; the same command goes on, try "
-                                     "fewer workers") from failed
-                raise failed
+            done, pending = wait(pending, timeout=0.2, return_when="FIRST_COMPLETED")
+            for job in done:
+                if (error := job.exception()) is not None:
+                    bar.write(f"error in {names[job]}: {type(error).__name__}: {error}", file=sys.stderr)
+                    failed.append(error)
         _show(told, bar)
+    if failed and isinstance(failed[0], BrokenProcessPool):
+        raise BenchError("a worker was killed, perhaps for want of memory; the same command goes on, try fewer workers")
+    if failed:
+        raise failed[0]
 
 
 def _show(told: multiprocessing.Queue, bar: tqdm) -> None:

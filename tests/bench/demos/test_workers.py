@@ -9,15 +9,17 @@ from bench.demos.workers import spread
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_line_of_every_job_is_shown(workers, capsys):
-    spread(iter, [[None, "first is done"], [None, "second is done"]], 2, workers, "ep")
+    spread(iter, {"one": [None, "first is done"], "two": [None, "second is done"]}, len, workers, "ep")
     shown = capsys.readouterr().err
-    assert "first is done" in shown and "second is done" in shown and "2/2" in shown
+    assert "first is done" in shown and "second is done" in shown and "2/4" in shown
 
 
-def test_the_error_of_a_job_is_the_error_of_all():
+def test_an_error_names_its_job_and_lets_the_others_end(capsys):
     with pytest.raises(TypeError, match="not iterable"):
-        spread(iter, [[None], 3], 2, 1, "ep")
+        spread(iter, {"bad": 3, "good": [None, "it is done"]}, lambda job: 1, 1, "ep")
+    shown = capsys.readouterr().err
+    assert "error in bad: TypeError" in shown and "it is done" in shown
 
 
 def test_nothing_to_do_is_done():
-    spread(iter, [], 0, 2, "ep")
+    spread(iter, {}, len, 2, "ep")
