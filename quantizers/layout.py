@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
-Role = Literal["vision", "projector", "language", "action_head", "lm_head"]
-"""The part of the network that a Linear belongs to; methods choose their scope by role."""
+Role = Literal["vision", "projector", "language", "action_head", "lm_head", "dit"]
+"""The part of the network that a Linear belongs to; methods choose their scope by role. `dit` is the attention and the
+MLPs in the blocks of a diffusion transformer; what stands around or modulates the blocks is `action_head`."""
 
 
 @dataclass(frozen=True)
