@@ -64,8 +64,7 @@ class Cache:
 
 def write(cache: Cache) -> Iterator[str | None]:
     """Make the folder of one task; it appears whole or not at all. Yields None after each episode, and then a line."""
-    task, chosen = cache.task, cache.chosen()
-    draft = task.frames.with_name(f".{task.name}.part")
+    task, chosen, draft = cache.task, cache.chosen(), cache.task.draft
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     count = sum(len(cache.rows(path)) for path in chosen)
@@ -94,5 +93,6 @@ def write(cache: Cache) -> Iterator[str | None]:
             "episodes_left_out": len(task.collected()) - len(chosen), "every": cache.every, "digest": cache.digest()}
     (draft / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     shutil.rmtree(task.frames, ignore_errors=True)
+    task.frames.parent.mkdir(parents=True, exist_ok=True)
     draft.rename(task.frames)
     yield f"round {task.round} {task.suite} task {task.index}: {count} decisions of {len(chosen)} episodes"

@@ -52,6 +52,11 @@ class Task:
         return self.data / "frames" / f"round{self.round}" / self.name
 
     @property
+    def draft(self) -> Path:
+        """Folder in which `frames` is made, apart from it so that nobody reads half of it."""
+        return self.data / "drafts" / f"round{self.round}" / self.name
+
+    @property
     def dataset(self) -> Path:
         """The LeRobot data set of the suite, which all its tasks share."""
         return self.data / f"round{self.round}" / self.suite
