@@ -34,7 +34,7 @@ def pitched(inward: np.ndarray, pitch: float) -> np.ndarray:
 def pitched_flat(inward: np.ndarray, pitch: float) -> np.ndarray:
     """The same, but its fingers open horizontally, across `inward`."""
     along = np.cross(UP, inward)
-    return _hand(along * np.sign(along[0] + 1e-9), np.sin(pitch) * inward - np.cos(pitch) * UP)
+    return _hand(-along * np.sign(along[0] + 1e-9), np.sin(pitch) * inward - np.cos(pitch) * UP)
 
 
 def _hand(along: np.ndarray, out_of_palm: np.ndarray) -> np.ndarray:

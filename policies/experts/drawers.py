@@ -13,7 +13,7 @@ from policies.experts.scene import Goal, Move, Scene
 
 BAR = np.array([-0.0058, -0.1129, -0.0013])
 """The middle of the bar relative to the drawer's region, m, in the cabinet's frame, whose -y is out of the front."""
-GRASP_PITCH_RAD, PUSH_PITCH_RAD = 1.5, 1.0
+GRASP_PITCH_RAD, PUSH_PITCH_RAD = 1.5, 0.65
 """How far the hand is turned from pointing down to pointing into the cabinet."""
 DEEP_M = 0.008
 """How much deeper the fingers go while they close, so that their tips hook behind the bar."""
