@@ -37,7 +37,12 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     return np.pi * axis / np.linalg.norm(axis)
 
 
-def turned(yaw: float) -> np.ndarray:
-    """float64[3, 3]: a hand that points down, turned by `yaw` about the world's z from `DOWN`."""
+def yawed(yaw: float) -> np.ndarray:
+    """float64[3, 3]: a turn by `yaw` about the world's z."""
     c, s = np.cos(yaw), np.sin(yaw)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ DOWN
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def turned(yaw: float) -> np.ndarray:
+    """float64[3, 3]: a hand that points down, turned by `yaw` from `DOWN`."""
+    return yawed(yaw) @ DOWN

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.experts.drive import turned
-from policies.experts.scene import Scene, kind
+from policies.experts.scene import Scene, joined, kind
 
-FINGER_REACH_M, FINGER_HALF_M = 0.060, 0.012
-"""Open fingers: from the middle of the hand to their outer faces, and half of their width."""
 FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
-PALM_REACH_M, PALM_HALF_M, PALM_ABOVE_M = 0.105, 0.033, 0.040
-"""The palm: half of its length (along the fingers' axis), half of its thickness, its height above that point."""
-
+_FINGERS = [(x, side * y, z) for x in (-0.0105, 0.0105) for side in (-1, 1)
+            for y, z in ((0.040, 0.009), (0.0545, 0.009), (0.0655, -0.026))]
+_PALM = [(x, y, -0.033) for x in (-0.032, 0.0, 0.032) for y in np.linspace(-0.104, 0.104, 7)]
+_BETWEEN = [(0.0, y, 0.005) for y in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)]
+OUTLINE = np.array(_FINGERS + _PALM + _BETWEEN)
+"""float64[P, 3]: corners of the open hand in its own frame, from its collision meshes, and points between the pads."""
+TIGHT_M = 0.003
+"""Clearance below which a corner of the hand counts as touching."""
 REACH_M = 0.75
 """Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
+AROUND_M = 0.25
+"""Distance from an object's origin beyond which nothing can be in the way of taking it."""
+HANDLE_COSINE = 0.6
+"""Cosine of the angle about a handle within which a rim is not taken."""
 NEAR_M = 0.03
 """Distance from a grasp at which the hand stays with it."""
 
@@ -67,17 +74,28 @@ class Hold:
 
 
 GRASPS: Mapping[str, Pinch | Rim] = {
-    "akita_black_bowl": Rim(0.0495, 0.036),
+    "akita_black_bowl": Rim(0.0495, 0.040),
     "alphabet_soup": Pinch((0, 2), 0.033),
     "bbq_sauce": Pinch((0, 1), 0.033),
+    "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
     "butter": Pinch((1,), 0.0045, slide_m=0.02),
+    "chefmate_8_frypan": Pinch((1,), 0.018, (0.15, 0.0, 0.0)),
     "chocolate_pudding": Pinch((1,), 0.0145, slide_m=0.02),
     "cream_cheese": Pinch((1,), 0.005, slide_m=0.02),
     "ketchup": Pinch((0, 2), 0.033),
     "milk": Pinch((0, 2), 0.033),
+    "moka_pot": Pinch((0, 1), 0.007),
+    "new_salad_dressing": Pinch((0, 2), 0.033),
     "orange_juice": Pinch((0, 2), 0.033),
+    "plate": Rim(0.066, 0.012),
+    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
+    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
     "salad_dressing": Pinch((0, 2), 0.033),
     "tomato_sauce": Pinch((0, 2), 0.033),
+    "white_bowl": Rim(0.038, 0.026),
+    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
+    "wine_bottle": Pinch((0, 1), 0.030),
+    "yellow_book": Pinch((0,), 0.030, (0.0016, 0.0, 0.0)),
 }
 """Category -> how it is taken."""
 
@@ -98,9 +116,12 @@ def holds(scene: Scene, name: str) -> Iterator[Hold]:
 
 def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]:
     middle = origin + rotation @ np.array([*grasp.axis, grasp.height_m])
-    for turn in np.radians([0, -30, 30, -60, 60, 90]):
+    facing = np.arctan2(rotation[1, 0], rotation[0, 0])
+    for turn in np.radians([0, -15, 15, -30, 30, -45, 45, -60, 60, -75, 75, 90]):
         for side in (0.0, np.pi):
             azimuth = np.pi / 2 + turn + side
+            if grasp.avoid is not None and np.cos(azimuth - facing - grasp.avoid) > HANDLE_COSINE:
+                continue
             yield Hold(middle + grasp.radius_m * np.array([np.cos(azimuth), np.sin(azimuth), 0.0]), _fold(turn))
 
 
@@ -109,32 +130,28 @@ def _fold(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def blocked(scene: Scene, name: str, hold: Hold) -> int:
-    """How many points of the hand would be inside of other things."""
-    along = hold.rotation[:, 1]
-    fingers = hold.position + along * np.array([[-FINGER_REACH_M], [-0.045], [0.045], [FINGER_REACH_M]])
-    fingers[:, 2] -= FINGER_BELOW_M
-    palm = hold.position + along * np.linspace(-PALM_REACH_M, PALM_REACH_M, 9)[:, None]
-    palm[:, 2] += PALM_ABOVE_M
-    count = 0
-    for other, parts in scene.parts.items():
-        if other != name and np.linalg.norm(scene.positions[other][:2] - hold.position[:2]) < 0.5:
-            count += int(parts.within(fingers, FINGER_HALF_M).sum() + parts.within(palm, PALM_HALF_M).sum())
-    return count
+def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
+    """int[W]: for each of the ways, how many corners of the hand would be inside of other things."""
+    others = [parts for other, parts in scene.parts.items() if other != name]
+    near = joined(others).near(scene.positions[name], AROUND_M)
+    points = np.stack([way.position + OUTLINE @ way.rotation.T for way in ways])
+    return near.within(points.reshape(-1, 3), TIGHT_M).reshape(len(ways), -1).sum(axis=1)
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
     """The cheapest way of taking `name` (float64[3]: where its origin is to go): little turning, nothing touched, the
     hand near enough to the arm's foot there and here; the way that the hand is already in wins."""
     ways = list(holds(scene, name))
-    return ways[0] if len(ways) == 1 else min(ways, key=lambda way: _cost(scene, name, way, spot))
+    if len(ways) == 1:
+        return ways[0]
+    costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)
+    return ways[int(np.argmin(costs))]
 
 
-def _cost(scene: Scene, name: str, hold: Hold, spot: np.ndarray) -> float:
-    there = spot + hold.position - scene.positions[name]
-    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.position, there))
-    here = np.linalg.norm(hold.position - scene.hand) < NEAR_M and turn_between(scene.hand_rotation, hold.rotation) < 0.3
-    return blocked(scene, name, hold) + 0.5 * abs(hold.yaw) + far + 30.0 * max(0.0, far - REACH_M) - (10.0 if here else 0.0)
+def _cost(scene: Scene, hold: Hold, shift: np.ndarray) -> float:
+    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.position, hold.position + shift))
+    here = np.linalg.norm(hold.position - scene.hand) < NEAR_M and turn_between(scene.hand_rotation, hold.rotation) < 0.2
+    return 0.5 * abs(hold.yaw) + far + 30.0 * max(0.0, far - REACH_M) - (10.0 if here else 0.0)
 
 
 def turn_between(first: np.ndarray, second: np.ndarray) -> float:

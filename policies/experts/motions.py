@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from policies.experts.place import transport
-from policies.experts.scene import Goal, Move, Scene
+from policies.experts.place import slide, transport
+from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import spot_of
 
 Motion = Callable[[Scene, Goal], Move]
 
 MOTIONS: Mapping[str, Motion] = {"on": transport, "in": transport}
 """Predicate -> motion."""
+SLID = ("plate",)
+"""Categories that are pushed along the table."""
 
 
 def current(scene: Scene) -> Goal:
@@ -26,6 +28,8 @@ def current(scene: Scene) -> Goal:
 
 def motion_of(goal: Goal) -> Motion:
     """The motion that brings `goal` about."""
+    if kind(goal.subject) in SLID:
+        return slide
     return MOTIONS[goal.predicate]
 
 

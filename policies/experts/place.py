@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from policies.experts.drive import turned
+from policies.experts.drive import turned, yawed
 from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold, turn_between
 from policies.experts.scene import Goal, Move, Scene
 from policies.experts.spots import Spot, spot_of
@@ -35,7 +35,7 @@ def transport(scene: Scene, goal: Goal) -> Move:
     if scene.grasped[goal.subject]:
         return _carry(scene, goal.subject, spot)
     if _falling(scene, goal.subject, spot):
-        return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), _level(scene), False)
+        return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), level(scene), False)
     return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
 
 
@@ -54,14 +54,24 @@ def _reach(scene: Scene, name: str, hold: Hold) -> Move:
     return Move(_sloped(scene.hand, hold.position, share * hover), hold.rotation, share == 0.0 and low < CLOSE_M)
 
 
+def slide(scene: Scene, goal: Goal) -> Move:
+    """Take `goal.subject` and push it along what it lies on, without lifting it."""
+    spot = spot_of(scene, goal).position
+    if not scene.grasped[goal.subject]:
+        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot))
+    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], scene.hand[2]])
+    return Move(target, level(scene), True)
+
+
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
-    target = spot.position + scene.hand - scene.positions[name]
-    error = np.linalg.norm(scene.hand[:2] - target[:2])
+    about = yawed(spot.turn)
+    target = spot.position + about @ (scene.hand - scene.positions[name])
+    error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(spot.turn)
     hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     arrived = share == 0.0 and scene.hand[2] - target[2] < CLOSE_M
-    return Move(_sloped(scene.hand, target, share * rise), _level(scene), not arrived)
+    return Move(_sloped(scene.hand, target, share * rise), about @ level(scene), not arrived)
 
 
 def _sloped(hand: np.ndarray, target: np.ndarray, above: float) -> np.ndarray:
@@ -84,7 +94,7 @@ def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float
     return float(height)
 
 
-def _level(scene: Scene) -> np.ndarray:
-    """The present yaw of the hand, pointing straight down."""
+def level(scene: Scene) -> np.ndarray:
+    """float64[3, 3]: the present yaw of the hand, pointing straight down."""
     along = scene.hand_rotation[:, 1]
     return turned(float(np.arctan2(along[0], -along[1])))

@@ -6,7 +6,7 @@ another policy visits. Everything is in metres and radians, in the world's frame
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,17 @@ class Parts:
         """bool[P]: whether each of the points float64[P, 3] is inside a box or nearer than `margin` to one."""
         away = np.einsum("pgi,gij->pgj", points[:, None] - self.centres, self.rotations)
         return (abs(away) <= self.halves + margin).all(axis=2).any(axis=1)
+
+    def near(self, point: np.ndarray, distance: float) -> Parts:
+        """Those boxes that may reach into the ball about `point`."""
+        gap = np.linalg.norm(self.centres - point, axis=1) - np.linalg.norm(self.halves, axis=1)
+        return Parts(*(field[gap < distance] for field in (self.centres, self.rotations, self.halves)))
+
+
+def joined(many: Iterable[Parts]) -> Parts:
+    """All boxes of several things."""
+    return Parts(*(np.concatenate(field) for field in zip(*((p.centres, p.rotations, p.halves) for p in many),
+                                                         strict=True)))
 
 
 @dataclass(frozen=True)
