@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bench.demos.workers import spread
+from bench.errors import WorkerError
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -15,10 +18,15 @@ def test_every_line_of_every_job_is_shown(workers, capsys):
 
 
 def test_an_error_names_its_job_and_lets_the_others_end(capsys):
-    with pytest.raises(TypeError, match="not iterable"):
+    with pytest.raises(WorkerError, match=r"1 of 2 tasks .* bad: .*") as raised:
         spread(iter, {"bad": 3, "good": [None, "it is done"]}, lambda job: 1, 1, "ep")
     shown = capsys.readouterr().err
-    assert "error in bad: TypeError" in shown and "it is done" in shown
+    assert "error in bad: " in shown and "it is done" in shown and "not iterable" in str(raised.value)
+
+
+def test_a_worker_that_was_killed_is_told_of():
+    with pytest.raises(WorkerError, match=r"exit code 3\), perhaps for want of memory"):
+        spread(os._exit, {"killed": 3}, lambda job: 1, 1, "ep")
 
 
 def test_nothing_to_do_is_done():
