@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BenchError, EnvironmentError_) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
     return 0
 
 
