@@ -14,7 +14,7 @@ FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
 _FINGERS = [(x, side * y, z) for x in (-0.0105, 0.0105) for side in (-1, 1)
             for y, z in ((0.040, 0.009), (0.0545, 0.009), (0.0655, -0.026))]
-_PALM = [(x, y, -0.033) for x in (-0.032, 0.0, 0.032) for y in np.linspace(-0.104, 0.104, 7)]
+_PALM = [(x, y, -0.027) for x in (-0.032, 0.0, 0.032) for y in np.linspace(-0.104, 0.104, 7)]
 _BETWEEN = [(0.0, y, 0.005) for y in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)]
 OUTLINE = np.array(_FINGERS + _PALM + _BETWEEN)
 """float64[P, 3]: corners of the open hand in its own frame, from its collision meshes, and points between the pads."""
@@ -75,23 +75,23 @@ class Hold:
 
 GRASPS: Mapping[str, Pinch | Rim] = {
     "akita_black_bowl": Rim(0.0495, 0.040),
-    "alphabet_soup": Pinch((0, 2), 0.033),
-    "bbq_sauce": Pinch((0, 1), 0.033),
+    "alphabet_soup": Pinch((0, 2), 0.027),
+    "bbq_sauce": Pinch((0, 1), 0.027),
     "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
     "butter": Pinch((1,), 0.0045, slide_m=0.02),
     "chefmate_8_frypan": Pinch((1,), 0.018, (0.15, 0.0, 0.0)),
     "chocolate_pudding": Pinch((1,), 0.0145, slide_m=0.02),
     "cream_cheese": Pinch((1,), 0.005, slide_m=0.02),
-    "ketchup": Pinch((0, 2), 0.033),
-    "milk": Pinch((0, 2), 0.033),
+    "ketchup": Pinch((0, 2), 0.027),
+    "milk": Pinch((0, 2), 0.027),
     "moka_pot": Pinch((0, 1), 0.007),
-    "new_salad_dressing": Pinch((0, 2), 0.033),
-    "orange_juice": Pinch((0, 2), 0.033),
+    "new_salad_dressing": Pinch((0, 2), 0.027),
+    "orange_juice": Pinch((0, 2), 0.027),
     "plate": Rim(0.066, 0.012),
     "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
     "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
-    "salad_dressing": Pinch((0, 2), 0.033),
-    "tomato_sauce": Pinch((0, 2), 0.033),
+    "salad_dressing": Pinch((0, 2), 0.027),
+    "tomato_sauce": Pinch((0, 2), 0.027),
     "white_bowl": Rim(0.038, 0.026),
     "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
     "wine_bottle": Pinch((0, 1), 0.030),
@@ -138,10 +138,15 @@ def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
     return near.within(points.reshape(-1, 3), TIGHT_M).reshape(len(ways), -1).sum(axis=1)
 
 
-def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
-    """The cheapest way of taking `name` (float64[3]: where its origin is to go): little turning, nothing touched, the
-    hand near enough to the arm's foot there and here; the way that the hand is already in wins."""
+def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
+    """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched,
+    the hand near enough to the arm's foot there and here; the way that the hand is already in wins. `behind` allows
+    only those on the side away from the spot."""
     ways = list(holds(scene, name))
+    if behind:
+        shift = (spot - scene.positions[name])[:2]
+        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift)
+        ways = ways[:len(ways) // 4]
     if len(ways) == 1:
         return ways[0]
     costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)

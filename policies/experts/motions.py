@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from policies.experts.drawers import close_drawer, open_drawer
+from policies.experts.knobs import turn_off, turn_on
 from policies.experts.place import slide, transport
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import spot_of
 
 Motion = Callable[[Scene, Goal], Move]
 
-MOTIONS: Mapping[str, Motion] = {"on": transport, "in": transport}
+MOTIONS: Mapping[str, Motion] = {
+    "on": transport, "in": transport, "open": open_drawer, "close": close_drawer, "turnon": turn_on,
+    "turnoff": turn_off,
+}
 """Predicate -> motion."""
 SLID = ("plate",)
 """Categories that are pushed along the table."""
@@ -35,4 +40,6 @@ def motion_of(goal: Goal) -> Motion:
 
 def destination(scene: Scene, goal: Goal) -> tuple[np.ndarray, np.ndarray, bool]:
     """What is worked on, where it should go (both float64[3]), and whether it is held."""
+    if goal.joint:
+        return scene.positions[goal.subject], scene.positions[goal.subject], False
     return scene.positions[goal.subject], spot_of(scene, goal).position, scene.grasped[goal.subject]
