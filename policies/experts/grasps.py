@@ -146,7 +146,7 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
     if behind:
         shift = (spot - scene.positions[name])[:2]
         ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift)
-        ways = ways[:len(ways) // 4]
+        ways = ways[:len(ways) // 2]
     if len(ways) == 1:
         return ways[0]
     costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)
