@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.experts.drive import turned
-from policies.experts.scene import Scene, joined, kind
+from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
-_FINGERS = [(x, side * y, z) for x in (-0.0105, 0.0105) for side in (-1, 1)
-            for y, z in ((0.040, 0.009), (0.0545, 0.009), (0.0655, -0.026))]
-_PALM = [(x, y, -0.033) for x in (-0.032, 0.0, 0.032) for y in np.linspace(-0.104, 0.104, 7)]
-_BETWEEN = [(0.0, y, 0.005) for y in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)]
-OUTLINE = np.array(_FINGERS + _PALM + _BETWEEN)
-"""float64[P, 3]: corners of the open hand in its own frame, from its collision meshes, and points between the pads."""
-TIGHT_M = 0.003
-"""Clearance below which a corner of the hand counts as touching."""
+_HAND: tuple[tuple[tuple[float, float], ...], ...] = (
+    ((-0.0105, 0.0105), (0.040, 0.058), (-0.010, 0.009)), ((-0.0105, 0.0105), (0.040, 0.0665), (-0.045, -0.010)),
+    ((-0.0105, 0.0105), (-0.058, -0.040), (-0.010, 0.009)), ((-0.0105, 0.0105), (-0.0665, -0.040), (-0.045, -0.010)),
+    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
+)
+"""The open hand in its own frame, from its collision meshes: two boxes for each finger, the gap between the pads, the
+palm with the wrist."""
+OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
+                np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
+"""The same as boxes, with 2 mm to spare."""
 REACH_M = 0.75
 """Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
 AROUND_M = 0.25
@@ -75,23 +77,23 @@ class Hold:
 
 GRASPS: Mapping[str, Pinch | Rim] = {
     "akita_black_bowl": Rim(0.0495, 0.040),
-    "alphabet_soup": Pinch((0, 2), 0.033),
-    "bbq_sauce": Pinch((0, 1), 0.033),
+    "alphabet_soup": Pinch((0, 2), 0.027),
+    "bbq_sauce": Pinch((0, 1), 0.027),
     "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
     "butter": Pinch((1,), 0.0045, slide_m=0.02),
     "chefmate_8_frypan": Pinch((1,), 0.018, (0.15, 0.0, 0.0)),
     "chocolate_pudding": Pinch((1,), 0.0145, slide_m=0.02),
     "cream_cheese": Pinch((1,), 0.005, slide_m=0.02),
-    "ketchup": Pinch((0, 2), 0.033),
-    "milk": Pinch((0, 2), 0.033),
+    "ketchup": Pinch((0, 2), 0.027),
+    "milk": Pinch((0, 2), 0.027),
     "moka_pot": Pinch((0, 1), 0.007),
-    "new_salad_dressing": Pinch((0, 2), 0.033),
-    "orange_juice": Pinch((0, 2), 0.033),
+    "new_salad_dressing": Pinch((0, 2), 0.027),
+    "orange_juice": Pinch((0, 2), 0.027),
     "plate": Rim(0.066, 0.012),
     "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
     "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
-    "salad_dressing": Pinch((0, 2), 0.033),
-    "tomato_sauce": Pinch((0, 2), 0.033),
+    "salad_dressing": Pinch((0, 2), 0.027),
+    "tomato_sauce": Pinch((0, 2), 0.027),
     "white_bowl": Rim(0.038, 0.026),
     "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
     "wine_bottle": Pinch((0, 1), 0.030),
@@ -131,17 +133,21 @@ def _fold(yaw: float) -> float:
 
 
 def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
-    """int[W]: for each of the ways, how many corners of the hand would be inside of other things."""
+    """int[W]: for each of the ways, how many pairs of a part of the hand and a part of something else overlap."""
     others = [parts for other, parts in scene.parts.items() if other != name]
     near = joined(others).near(scene.positions[name], AROUND_M)
-    points = np.stack([way.position + OUTLINE @ way.rotation.T for way in ways])
-    return near.within(points.reshape(-1, 3), TIGHT_M).reshape(len(ways), -1).sum(axis=1)
+    return np.array([OUTLINE.moved(way.position, way.rotation).overlaps(near).sum() for way in ways])
 
 
-def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
-    """The cheapest way of taking `name` (float64[3]: where its origin is to go): little turning, nothing touched, the
-    hand near enough to the arm's foot there and here; the way that the hand is already in wins."""
+def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
+    """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched,
+    the hand near enough to the arm's foot there and here; the way that the hand is already in wins. `behind` allows
+    only those on the side away from the spot."""
     ways = list(holds(scene, name))
+    if behind:
+        shift = (spot - scene.positions[name])[:2]
+        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift)
+        ways = ways[:len(ways) // 2]
     if len(ways) == 1:
         return ways[0]
     costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)

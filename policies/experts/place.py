@@ -13,7 +13,7 @@ import numpy as np
 from policies.experts.drive import turned, yawed
 from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold, turn_between
 from policies.experts.scene import Goal, Move, Scene
-from policies.experts.spots import Spot, spot_of
+from policies.experts.spots import Spot, spot_of, table
 
 ALIGNED_M = 0.008
 """Horizontal error below which the hand goes straight down."""
@@ -23,6 +23,8 @@ TURN_M = 0.03
 """Horizontal error that a turn of the hand by 1 rad is worth."""
 CLOSE_M = 0.008
 """Height above the grasp or the spot at which the gripper acts."""
+SLIDE_M = 0.012
+"""Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
 MARGIN_M = 0.02
 """Clearance above what is passed over."""
 WIDE_M = 0.085
@@ -58,8 +60,9 @@ def slide(scene: Scene, goal: Goal) -> Move:
     """Take `goal.subject` and push it along what it lies on, without lifting it."""
     spot = spot_of(scene, goal).position
     if not scene.grasped[goal.subject]:
-        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot))
-    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], scene.hand[2]])
+        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot, behind=True))
+    height = table(scene, goal.target) + SLIDE_M
+    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], height])
     return Move(target, level(scene), True)
 
 
@@ -70,7 +73,7 @@ def _carry(scene: Scene, name: str, spot: Spot) -> Move:
     hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
-    arrived = share == 0.0 and scene.hand[2] - target[2] < CLOSE_M
+    arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
     return Move(_sloped(scene.hand, target, share * rise), about @ level(scene), not arrived)
 
 

@@ -19,8 +19,8 @@ EDGEWISE: Mapping[str, int] = {"black_book": 0, "yellow_book": 0}
 """Category -> the axis of it that is thin and that must lie along x of a caddy."""
 CADDY_M = 0.06
 """Height of an object's bottom above the ground at which it is let go in a caddy."""
-BESIDE_M = 0.042
-"""Distance of each of two objects from the middle of a region that both go to."""
+APART_M: Mapping[str, float] = {"in": 0.03, "on": 0.045}
+"""Predicate -> distance of each of two objects from the middle of a region that both go to."""
 DROP_M = 0.004
 """Height above its support at which an object is let go."""
 
@@ -54,7 +54,7 @@ def spot_of(scene: Scene, goal: Goal) -> Spot:
         point = scene.positions[owner] + scene.rotations[owner] @ FIXED[target]
         surface = point[2]
     else:
-        surface = _table(target, point) if owner is None else support(scene, owner, point)
+        surface = table(scene, target) if owner is None else support(scene, owner, point)
     point[:2] += _beside(scene, goal)
     point[2] = surface + above_bottom + DROP_M
     return Spot(point)
@@ -74,7 +74,8 @@ def _beside(scene: Scene, goal: Goal) -> np.ndarray:
     goals = [other for other in scene.goals if other.target == goal.target]
     if len(goals) < 2:
         return np.zeros(2)
-    return scene.rotations[goal.target][:2, 0] * (BESIDE_M if goals[0] == goal else -BESIDE_M)
+    aside = APART_M[goal.predicate]
+    return scene.rotations[goal.target][:2, 0] * (aside if goals[0] == goal else -aside)
 
 
 def owner_of(scene: Scene, target: str) -> str | None:
@@ -89,8 +90,9 @@ def support(scene: Scene, owner: str, point: np.ndarray) -> float:
     return float(high[covers, 2].max(initial=point[2]))
 
 
-def _table(target: str, point: np.ndarray) -> float:
-    return point[2] + next(above for table, above in TABLES.items() if target.startswith(table))
+def table(scene: Scene, target: str) -> float:
+    """Height of the surface that a region of the table is on."""
+    return scene.positions[target][2] + next(above for table, above in TABLES.items() if target.startswith(table))
 
 
 def _into(scene: Scene, goal: Goal, owner: str, point: np.ndarray) -> Spot:
