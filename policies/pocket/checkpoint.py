@@ -1,4 +1,4 @@
-"""The checkpoint folder of a pocket policy (config.json, model.safetensors, calibration.npz), and its Linears' roles."""
+"""The checkpoint folder of a pocket policy (config.json, model.safetensors, calibration.npz); roles of its Linears."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ class Trainer:
         held = self.frames.validation
         rows = held[torch.linspace(0, len(held) - 1, min(VALIDATION_SAMPLES, len(held))).long()]
         generator, measured = torch.Generator().manual_seed(self.recipe.seed), []
-        for part in rows.split(64):
+        for part in rows.split(64) if len(rows) else ():
             batch = self.frames.batch(part)
             inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
             with torch.no_grad():
