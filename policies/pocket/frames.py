@@ -121,7 +121,9 @@ class Frames:
 
 
 def _with_images(folders: Sequence[Path]) -> list[Path]:
-    found = [file.parent for folder in folders for file in sorted(folder.rglob("images.npy"))]
+    # A folder that is still being written has a name that begins with a dot.
+    found = [file.parent for folder in folders for file in sorted(folder.rglob("images.npy"))
+             if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
     if not found:
         raise FileNotFoundError(f"no images.npy in or below {', '.join(map(str, folders))}; collect samples first")
     return list(dict.fromkeys(found))

@@ -37,10 +37,11 @@ def test_a_calibration_batch_does_not_move_the_episode_on(make, observe):
 
 def test_the_transformer_runs_once_a_step_and_the_backbone_once(make, observe):
     policy, calls = make("flow"), []
-    policy.module.dit.register_forward_hook(lambda *_: calls.append("dit"))
+    denoiser = policy.module.get_submodule(policy.layout.denoiser)
+    denoiser.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[1].tolist()))
     policy.module.language.register_forward_hook(lambda *_: calls.append("language"))
     policy.act([observe(0)])
-    assert calls == ["language"] + ["dit"] * STEPS
+    assert calls == ["language"] + [[step / STEPS] for step in range(STEPS)]
 
 
 def test_a_constant_velocity_ends_at_noise_plus_velocity_in_action_units(make, monkeypatch):
@@ -51,6 +52,15 @@ def test_a_constant_velocity_ends_at_noise_plus_velocity_in_action_units(make, m
     start = torch.randn(3, 8, 7)
     ended = module.integrate(torch.zeros(3, 41, 64), torch.zeros(3, 8), start)
     torch.testing.assert_close(ended, (start + 2.0) * 0.5 + 0.1)
+
+
+def test_several_noises_of_one_context_are_as_each_alone(make):
+    module = make("flow").module
+    generator = torch.Generator().manual_seed(0)
+    noisy, context = torch.randn(6, 8, 7, generator=generator), torch.randn(2, 41, 64, generator=generator)
+    time, state = torch.rand(6, generator=generator), torch.randn(6, 8, generator=generator)
+    together = module.velocity(noisy, time, state, context)
+    torch.testing.assert_close(together, module.velocity(noisy, time, state, context.repeat_interleave(3, 0)))
 
 
 def test_blocks_alternate_cross_and_self_attention(make):

@@ -37,6 +37,11 @@ def test_a_parent_stands_for_all_folders_below_it_and_each_keeps_its_own_instruc
     assert np.array_equal(frames.images(torch.tensor([121]))[0], np.load(folder / "images.npy")[1])
 
 
+def test_a_folder_that_is_still_being_written_is_left_out(folder):
+    shutil.copytree(folder, folder.parent / ".round1.part")
+    assert Frames([folder.parent], 0).folders == [folder]
+
+
 def test_whole_episodes_are_held_out_and_never_drawn(folder):
     frames, episodes = Frames([folder], 0), np.load(folder / "episode.npy")
     held = set(episodes[frames.validation])
