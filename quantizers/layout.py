@@ -31,3 +31,6 @@ class ModelLayout:
     """Every Linear of the module, in forward order."""
     forward: Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
     """`(module, batch) -> float32[B, H, A]`, the actions, differentiable with respect to every layer output."""
+    denoiser: str | None = None
+    """Dotted name of the module that is called once per denoising step, with the flow time float[B] from 0, noise, to
+    1, actions, as its second argument; None for a policy that does not denoise."""

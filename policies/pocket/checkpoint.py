@@ -1,4 +1,4 @@
-"""The checkpoint folder of a pocket policy (config.json, model.safetensors, calibration.npz), and its Linears' roles."""
+"""The checkpoint folder of a pocket policy (config.json, model.safetensors, calibration.npz); roles of its Linears."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load_network(folder: Path, head: str) -> Backbone:
     """
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing; `make pocket` trains the policy")
+            raise FileNotFoundError(f"{folder / name} is missing; `make pocket` trains pocket-{head}")
     network, config = NETWORKS[head]
     try:
         module = network(config(**json.loads((folder / "config.json").read_text())))

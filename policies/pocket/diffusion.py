@@ -65,11 +65,13 @@ class Attention(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """float[B, T, E], float[B, K, key_width] -> float[B, T, E]."""
+        """float[B, T, E], float[B / n, K, key_width] -> float[B, T, E]; a row of keys serves n rows in sequence."""
         q, k, v = (
             projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projected in (self.to_q(x), self.to_k(keys), self.to_v(keys))
         )
+        if len(k) < len(q):
+            k, v = (tensor.repeat_interleave(len(q) // len(k), 0) for tensor in (k, v))
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -121,7 +123,10 @@ class DiT(nn.Module):
     def forward(
         self, noisy: torch.Tensor, time: torch.Tensor, state: torch.Tensor, context: torch.Tensor
     ) -> torch.Tensor:
-        """float[B, H, 7], float[B], normalized float[B, 8], float[B, K, D] -> float[B, H, 7]."""
+        """float[B, H, 7], float[B], normalized float[B, 8], float[B / n, K, D] -> float[B, H, 7].
+
+        Each row of the context serves n rows in sequence, so that training can draw several noises for it.
+        """
         when = self.time_out(F.silu(self.time_in(sinusoids(time, self.time_in.in_features))))
         x = torch.cat([self.state_in(state)[:, None], self.action_in(noisy)], dim=1) + self.position
         for block in self.blocks:
@@ -142,7 +147,7 @@ class PocketFlowNet(Backbone):
     def velocity(
         self, noisy: torch.Tensor, time: torch.Tensor, state: torch.Tensor, context: torch.Tensor
     ) -> torch.Tensor:
-        """Normalized actions float[B, H, 7] at float[B], raw state float[B, 8], `context` -> float[B, H, 7]."""
+        """Normalized actions float[B, H, 7] at float[B], raw state float[B, 8] -> float[B, H, 7]; see `DiT`."""
         return self.dit(noisy, time, self.normalized(state), context)
 
     def integrate(self, context: torch.Tensor, state: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ class PocketFlow(PocketPolicy):
     """
 
     head = "flow"
+    denoiser = "dit"
 
     def __init__(self, folder: Path | None = None, module: Backbone | None = None):
         super().__init__(folder, module)

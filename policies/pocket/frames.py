@@ -10,8 +10,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,9 @@ class Frames:
 
 
 def _with_images(folders: Sequence[Path]) -> list[Path]:
-    found = [file.parent for folder in folders for file in sorted(folder.rglob("images.npy"))]
+    # A folder that is still being written has a name that begins with a dot.
+    found = [file.parent for folder in folders for file in sorted(folder.rglob("images.npy"))
+             if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
     if not found:
         raise FileNotFoundError(f"no images.npy in or below {', '.join(map(str, folders))}; collect samples first")
     return list(dict.fromkeys(found))
@@ -130,8 +132,8 @@ def _with_images(folders: Sequence[Path]) -> list[Path]:
 def _held_out(folder: Path) -> np.ndarray:
     """bool[N]: rows of episodes that are held out; by name, so that new episodes and folders change no old ones."""
     episodes = np.load(folder / "episode.npy")
-    held = {episode: zlib.crc32(f"{folder.name}/{episode}".encode()) / 2**32 < HELD_OUT
-            for episode in np.unique(episodes).tolist()}
+    digests = {n: hashlib.sha256(f"{folder.name}/{n}".encode()).digest() for n in np.unique(episodes).tolist()}
+    held = {episode: int.from_bytes(digest[:4], "big") / 2**32 < HELD_OUT for episode, digest in digests.items()}
     return np.array([held[episode] for episode in episodes.tolist()])
 
 

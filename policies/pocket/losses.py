@@ -66,7 +66,7 @@ def flow(module: PocketFlowNet, inputs: Inputs, chunks: torch.Tensor, generator:
     time = LATEST * (1.0 - noisiness)
     noisy = noise + time[:, None, None] * (target - noise)
     state = inputs["state"].repeat_interleave(DRAWS, 0)
-    velocity = module.velocity(noisy, time, state, context.repeat_interleave(DRAWS, 0))
+    velocity = module.velocity(noisy, time, state, context)
     return F.mse_loss(velocity.float(), target - noise), context[:, -CHUNK:]
 
 

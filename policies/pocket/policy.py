@@ -28,6 +28,8 @@ class PocketPolicy:
 
     head: ClassVar[str]
     """Key of `checkpoint.NETWORKS`."""
+    denoiser: ClassVar[str | None] = None
+    """See `quantizers.layout.ModelLayout`."""
     action_spec: ActionSpec = OSC_POSE
     needs_privileged = False
 
@@ -37,7 +39,7 @@ class PocketPolicy:
         self.folder = weights_folder(self.head) if folder is None else folder
         self.module = module if module is not None else load_network(self.folder, self.head)
         self.image_size = self.module.config.image_size
-        self.layout = ModelLayout(sites(self.module), forward)
+        self.layout = ModelLayout(sites(self.module), forward, denoiser=self.denoiser)
 
     def network_config(self) -> dict[str, Any]:
         """The fields of the network's config."""

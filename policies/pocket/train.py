@@ -183,7 +183,7 @@ class Trainer:
         held = self.frames.validation
         rows = held[torch.linspace(0, len(held) - 1, min(VALIDATION_SAMPLES, len(held))).long()]
         generator, measured = torch.Generator().manual_seed(self.recipe.seed), []
-        for part in rows.split(64):
+        for part in rows.split(64) if len(rows) else ():
             batch = self.frames.batch(part)
             inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
             with torch.no_grad():
@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seconds-per-save", type=float, default=180.0)
+    parser.add_argument("--log-steps", type=int, default=LOG_STEPS, help="steps in a row of the log")
     parser.add_argument("--ram-gb", type=float, default=10.0, help="read pictures into memory up to this size")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -241,7 +242,7 @@ def main() -> None:
     print(f"{len(frames)} samples, {len(frames.validation)} held out, {len(frames.instructions)} tasks, "
           f"{'in memory' if frames.in_memory else 'from files'}, on {device}", flush=True)
     trainer = Trainer(frames, recipe, NETWORKS[args.head][1](), args.out, args.start, device)
-    trainer.run(args.seconds_per_save)
+    trainer.run(args.seconds_per_save, args.log_steps)
 
 
 if __name__ == "__main__":
