@@ -15,6 +15,13 @@ STEPPING ?=
 SEED ?= 0
 THREADS ?=
 VIDEO ?= on
+SUITES ?= libero_object
+ROUND ?= 0
+EPISODES ?= 40
+DRIVER ?= expert
+BETA ?=
+WORKERS ?=
+DATA ?= data/pocket
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -22,7 +29,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket test lint clean
+.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -43,6 +50,13 @@ help: ## show targets and variables
 	@echo "  SEED        every random number derives from it             now: $(SEED)"
 	@echo "  THREADS     CPU threads of the policy; empty: all           now: $(THREADS)"
 	@echo "  VIDEO       on or off                                       now: $(VIDEO)"
+	@echo "  SUITES      suites of make pocket-data, separated by blanks now: $(SUITES)"
+	@echo "  ROUND       number of the round that make pocket-data collects  now: $(ROUND)"
+	@echo "  EPISODES    episodes per task of make pocket-data           now: $(EPISODES)"
+	@echo "  DRIVER      expert, a policy, or POLICY:FOLDER that make pocket-data follows  now: $(DRIVER)"
+	@echo "  BETA        share of a policy's decisions that the expert drives; empty: 0.3  now: $(BETA)"
+	@echo "  WORKERS     processes of make pocket-data; empty: all cores now: $(WORKERS)"
+	@echo "  DATA        folder of all rounds                            now: $(DATA)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -85,6 +99,11 @@ report: $(STAMP) ## write the reports of RUN again
 
 assets: $(STAMP) ## build the asset files of SUITE and say where they are
 	@$(VENV)/bin/qvla-bench assets path --suite '$(SUITE)' $(if $(ASSETS),--assets '$(ASSETS)')
+
+pocket-data: $(STAMP) ## collect training episodes of SUITES as LeRobot data sets in DATA; the same command resumes
+	@$(RUN_PYTHON) -m bench.collect --data '$(DATA)' --suites '$(SUITES)' --round '$(ROUND)' --episodes '$(EPISODES)' \
+	  --driver '$(DRIVER)' $(if $(BETA),--beta '$(BETA)') $(if $(WORKERS),--workers '$(WORKERS)') \
+	  $(if $(filter off,$(VIDEO)),--no-video,--video) $(ARGS)
 
 pocket: $(STAMP) ## train the pocket policy again (hours; its weights are in the package)
 	$(RUN_PYTHON) -m bench.pocket $(ARGS)

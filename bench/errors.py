@@ -2,6 +2,7 @@
 
 BenchError
 +-- UsageError         a name, number or combination that the user gave is not legal (exit code 2)
++-- WorkerError        jobs that ran in processes of their own ended in an error
 +-- StoreError
     +-- StoreLocked    another process is writing to the run folder
     +-- StoreMismatch  the run folder was made by another spec, other assets or other packages
@@ -23,6 +24,10 @@ class BenchError(Exception):
 
 class UsageError(BenchError):
     """A name, number or combination that is not legal."""
+
+
+class WorkerError(BenchError):
+    """Jobs that ran in processes of their own ended in an error."""
 
 
 class StoreError(BenchError):

@@ -1,29 +1,35 @@
 """Train `pocket-oft` from nothing: `make pocket`, or `python -m bench.pocket`.
 
-Rounds of collecting and training. In the first the expert drives; in the later ones the policy trained so far drives
-and the expert labels what it visits (DAgger, Ross et al. 2011). Every step leaves files and is skipped when they are
-there, so an interrupted run goes on. The official init states are never looked at. Ends by writing the checkpoint
+Rounds of collecting, drawing and training. In the first the expert drives; in the later ones the policy trained so far
+drives and the expert labels what it visits (DAgger, Ross et al. 2011). Every step leaves files and is skipped when they
+are there, so an interrupted run goes on. The official init states are never looked at. Ends by writing the checkpoint
 folder: fp16 weights, sizes, and the calibration observations that quantizers use.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from envs.libero.env import tasks
-from policies.pocket.oft import WEIGHTS
+from bench.demos.plan import select
+from bench.demos.workers import available
+from bench.variants import package_root
+from policies.registry import POLICIES
 
-SUITE = "libero_object"
-CALIBRATION_OBSERVATIONS = 64
-"""Observations shipped for calibration; spread evenly over the tasks and over their episodes."""
+POLICY, HEAD = "pocket-oft", "oft"
+"""Name in the registry, and what the trainer calls it."""
+SUITES = ("libero_object",)
+"""One checkpoint is trained on all of them."""
+CALIBRATION_OBSERVATIONS = 96
+"""Observations shipped for calibration; spread evenly over suites, tasks and episodes of the expert's round."""
 
 
 @dataclass(frozen=True)
@@ -42,70 +48,77 @@ ROUNDS = (Round(40, 64_000, 6e-4), Round(16, 64_000, 4e-4))
 """The recipe of the shipped weights."""
 
 
-def run(data: Path, workers: int, threads: int) -> Path:
+def run(data: Path, workers: int, video: bool) -> Path:
     """Play all rounds; return the folder of the last one's weights."""
     weights, start = None, None
     for number, plan in enumerate(ROUNDS):
-        _collect(data, number, plan.episodes, weights, workers)
+        driver = "expert" if weights is None else f"{POLICY}:{weights}"
+        _python("bench.collect", "--data", data, "--suites", ",".join(SUITES), "--round", number, "--episodes",
+                plan.episodes, "--driver", driver, "--workers", workers, "--video" if video else "--no-video")
+        _python("bench.frames", "--data", data, "--suites", *SUITES, "--rounds", number, "--workers", workers)
         out = data / f"stage{number}"
         if not (out / "done").is_file():
-            command = [sys.executable, "-m", "policies.pocket.train", "--data", data, "--out", out, "--samples",
-                       plan.samples, "--lr", plan.lr, "--threads", threads]
-            if start is not None:
-                command += ["--start", start]
-            subprocess.run([str(part) for part in command], check=True)
+            frames = [folder for earlier in range(number + 1) for folder in drawn(data, earlier)]
+            _python("policies.pocket.train", "--head", HEAD, "--frames", *frames, "--out", out, "--samples",
+                    plan.samples, "--lr", plan.lr, *(() if start is None else ("--start", start)))
             (out / "done").touch()
         weights, start = out / "weights", out / "last.pt"
     return weights
 
 
-def _collect(data: Path, number: int, episodes: int, weights: Path | None, workers: int) -> None:
-    """Collect one round, the tasks dealt over `workers` processes: a process draws for one scene at a time."""
-    indices = [task.index for task in tasks(SUITE)]
-
-    def deal(worker: int) -> None:
-        mine = [str(index) for index in indices[worker::workers]]
-        command = [sys.executable, "-m", "bench.collect", "--data", str(data), "--suite", SUITE, "--round", str(number),
-                   "--episodes", str(episodes), "--tasks", *mine]
-        subprocess.run(command + (["--weights", str(weights)] if weights else []), check=True)
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(deal, range(workers)))
+def _python(module: str, *arguments: object) -> None:
+    """Run one of the project's commands; raises `CalledProcessError` if it fails."""
+    subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True)
 
 
-def write_calibration(data: Path, path: Path) -> None:
-    """Pick the calibration observations from the expert's first round and write them as one npz."""
-    images, states, instructions, episodes = [], [], [], []
-    listed = tasks(SUITE)
-    per_task = -(-CALIBRATION_OBSERVATIONS // len(listed))
-    for task in listed:
-        for episode in range(per_task):
-            name = f"round0/{SUITE}-{task.index}/{episode}"
-            with np.load(data / f"{name}.npz") as recorded:
-                row = (len(recorded["states"]) * (2 * episode + 1)) // (2 * per_task)
-                images.append(recorded["images"][row])
-                states.append(recorded["states"][row])
-            instructions.append(task.instruction)
-            episodes.append(name)
+def drawn(data: Path, number: int) -> list[Path]:
+    """The folders of a round that hold decisions with pictures, in the order of suites and tasks."""
+    return [task.frames for task in select(data, number, SUITES) if (task.frames / "meta.json").is_file()]
+
+
+def write_calibration(frames: Sequence[Path], path: Path) -> None:
+    """Pick the calibration observations from the folders of drawn decisions and write them as one npz.
+
+    As many from each folder, each from another episode and another part of it if there are enough. Raises
+    `FileNotFoundError` without folders.
+    """
+    if not frames:
+        raise FileNotFoundError("there are no drawn decisions to calibrate with; python -m bench.frames makes them")
+    images, states, instructions, names = [], [], [], []
+    per_folder = -(-CALIBRATION_OBSERVATIONS // len(frames))
+    for folder in frames:
+        texts = json.loads((folder / "instructions.json").read_text())
+        seen, state, text, number = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "states", "text", "episode"))
+        episodes = np.unique(number)
+        for pick in range(per_folder):
+            episode = episodes[pick * len(episodes) // per_folder]
+            rows = np.flatnonzero(number == episode)
+            row = rows[len(rows) * (2 * pick + 1) // (2 * per_folder)]
+            images.append(seen[row])
+            states.append(state[row])
+            instructions.append(texts[text[row]])
+            names.append(f"{folder.parent.name}/{folder.name}/{episode}")
     kept = np.linspace(0, len(states) - 1, CALIBRATION_OBSERVATIONS).round().astype(int)
     np.savez_compressed(
         path, images=np.stack(images)[kept], states=np.stack(states)[kept], instructions=np.array(instructions)[kept],
-        episodes=np.array(episodes)[kept],
+        episodes=np.array(names)[kept],
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data/pocket"), help="where episodes and stages are kept")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="checkpoint folder to write")
-    parser.add_argument("--workers", type=int, default=2, help="collecting processes")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of training")
+    parser.add_argument("--out", type=Path, default=package_root() / POLICIES[POLICY].weights,
+                        help="checkpoint folder to write")
+    parser.add_argument("--workers", type=int, default=available(), help="collecting processes (all cores)")
+    parser.add_argument("--video", action=argparse.BooleanOptionalAction, default=False, help="draw films as well")
     args = parser.parse_args()
-    weights = run(args.data, args.workers, args.threads)
+    weights = run(args.data, args.workers, args.video)
     args.out.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(weights / name, args.out / name)
-    write_calibration(args.data, args.out / "calibration.npz")
+    write_calibration(drawn(args.data, 0), args.out / "calibration.npz")
     print(f"wrote {args.out}")
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 
-Role = Literal["vision", "projector", "language", "action_head", "lm_head"]
-"""The part of the network that a Linear belongs to; methods choose their scope by role."""
+Role = Literal["vision", "projector", "language", "action_head", "lm_head", "dit"]
+"""The part of the network that a Linear belongs to; methods choose their scope by role. `dit` is the attention and the
+MLPs in the blocks of a diffusion transformer; what stands around or modulates the blocks is `action_head`."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,6 @@ class ModelLayout:
     """Every Linear of the module, in forward order."""
     forward: Callable[[torch.nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
     """`(module, batch) -> float32[B, H, A]`, the actions, differentiable with respect to every layer output."""
+    denoiser: str | None = None
+    """Dotted name of the module that is called once per denoising step, with the flow time float[B] from 0, noise, to
+    1, actions, as its second argument; None for a policy that does not denoise."""

@@ -10,6 +10,7 @@ import numpy as np
 from envs.libero import official
 from envs.libero import suite as suites
 from envs.libero.process import prepare_to_draw
+from envs.libero.truth import Names, names_of, truth_of
 from envs.pack import build as pack
 from envs.registry import find_task
 from envs.types import OSC_POSE, AssetsError, Observation, StepResult, TaskSpec
@@ -100,6 +101,7 @@ class LiberoEnv:
         self.scene = scene
         self.stepping = scene.stepping
         self._renderers: dict[tuple[int, int | None], object] = {}
+        self._names: Names | None = None
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
         """See `envs.types.Environment`."""
@@ -128,13 +130,9 @@ class LiberoEnv:
         return Observation({}, self.scene.seen_state(), self.task.instruction, self._truth())
 
     def _truth(self) -> dict[str, np.ndarray]:
-        pick, place = self.scene.facts.interest[:2]
-        others = [name for name in self.scene.facts.objects if name not in (pick, place)]
-        return {
-            "others": np.array([[*self.scene.pose(name)[:2], self.scene.top(name)] for name in others]),
-            "pick": self.scene.pose(pick), "place": self.scene.pose(place),
-            "pick_top": np.array([self.scene.top(pick)]), "grasped": np.array([self.scene.grasped(pick)]),
-        }
+        if self._names is None:
+            self._names = names_of(self.scene)
+        return truth_of(self.scene, self._names)
 
     def render(self, camera: str, size: int) -> np.ndarray:
         """See `envs.types.Environment`; antialiased, whatever the policy's images are."""

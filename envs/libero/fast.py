@@ -166,6 +166,33 @@ class FastScene(Readings):
         self._put_physics(physics)
         self._controller.state = controller.copy()
 
+    def stored(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a data set keeps of this instant: float64[1 + nq + nv] as in the official init states, and float64[nq +
+        L]: the positions that cameras see, which are up to 4 ms older, and for each light whether it is on.
+        """
+        data = self.data
+        lit = self.model.site_rgba[self._light_sites, 3]
+        return np.concatenate([[data.time], data.qpos, data.qvel]), np.concatenate([self._seen_qpos, lit])
+
+    def fixture_poses(self) -> np.ndarray:
+        """float64[F, 7]: position (m) and quaternion of each fixture in this episode, in the order of the facts."""
+        return self._fixtures_of(self)
+
+    def show(self, state: np.ndarray, seen: np.ndarray, fixtures: np.ndarray) -> None:
+        """Look as at the instant of which `stored` and `fixture_poses` told, to the last bit of a picture.
+
+        For pictures only: contacts and the controller are not brought back, so go on with `place` or `restore`.
+        """
+        model, data = self.model, self.data
+        self._put_fixtures(fixtures)
+        data.time, data.qpos[:], data.qvel[:] = state[0], state[1:1 + model.nq], state[1 + model.nq:]
+        self._seen_qpos = seen[:model.nq].copy()
+        model.site_rgba[self._light_sites, 3] = seen[model.nq:]
+
+    @property
+    def _light_sites(self) -> list[int]:
+        return [light.site for light in self.facts.lights]
+
     def close(self) -> None:
         """Free what LIBERO holds, if it was asked for anything."""
         if self._stock is not None:

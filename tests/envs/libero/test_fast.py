@@ -13,7 +13,7 @@ import pytest
 from envs.libero.bundle import load
 from envs.libero.env import LiberoEnv, assets_folder, open_scene, open_task, tasks
 from envs.types import AssetsError, InitStateError
-from policies.expert import expert_action
+from policies.experts.expert import expert_action
 
 pytestmark = pytest.mark.libero
 

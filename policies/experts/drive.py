@@ -1,0 +1,48 @@
+"""From where the hand should be to one operational-space action: the only controller of the experts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.types import OSC_POSE
+from policies.experts.scene import DOWN, Move, Scene
+
+GAIN = 2.5
+"""Commanded displacement over remaining displacement; the arm lags its goal, so it is above 1."""
+TURN_GAIN = 2.0
+"""The same for the rotation."""
+
+
+def drive(scene: Scene, move: Move) -> np.ndarray:
+    """float32[7]: the action that brings the hand towards `move`."""
+    shift = np.clip(GAIN * (move.position - scene.hand) / OSC_POSE.translation_m, -1.0, 1.0)
+    wanted = DOWN if move.rotation is None else move.rotation
+    turn = TURN_GAIN * rotation_vector(wanted @ scene.hand_rotation.T) / OSC_POSE.rotation_rad
+    return np.array([*shift, *turn / max(1.0, abs(turn).max()), 1.0 if move.closed else -1.0], dtype=np.float32)
+
+
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """float64[3], rad: axis times angle of a rotation matrix, the angle at most pi."""
+    twice_sine = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0],
+                           rotation[1, 0] - rotation[0, 1]])
+    sine, cosine = np.linalg.norm(twice_sine) / 2.0, (np.trace(rotation) - 1.0) / 2.0
+    angle = np.arctan2(sine, cosine)
+    if sine > 1e-6:
+        return twice_sine / (2.0 * sine) * angle
+    if cosine > 0:
+        return twice_sine / 2.0
+    # Half a turn: the axis is the column of R + 1 that is longest.
+    columns = rotation + np.eye(3)
+    axis = columns[:, np.argmax(np.linalg.norm(columns, axis=0))]
+    return np.pi * axis / np.linalg.norm(axis)
+
+
+def yawed(yaw: float) -> np.ndarray:
+    """float64[3, 3]: a turn by `yaw` about the world's z."""
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def turned(yaw: float) -> np.ndarray:
+    """float64[3, 3]: a hand that points down, turned by `yaw` from `DOWN`."""
+    return yawed(yaw) @ DOWN

@@ -1,0 +1,165 @@
+"""Where each kind of object is taken: one table of measured numbers, and the choice among equal grasps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies.experts.drive import turned
+from policies.experts.scene import Parts, Scene, joined, kind
+
+FINGER_BELOW_M = 0.010
+"""How far the finger tips reach below the point between the pads."""
+_HAND: tuple[tuple[tuple[float, float], ...], ...] = (
+    ((-0.0105, 0.0105), (0.040, 0.058), (-0.010, 0.009)), ((-0.0105, 0.0105), (0.040, 0.0665), (-0.045, -0.010)),
+    ((-0.0105, 0.0105), (-0.058, -0.040), (-0.010, 0.009)), ((-0.0105, 0.0105), (-0.0665, -0.040), (-0.045, -0.010)),
+    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
+)
+"""The open hand in its own frame, from its collision meshes: two boxes for each finger, the gap between the pads, the
+palm with the wrist."""
+OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
+                np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
+"""The same as boxes, with 2 mm to spare."""
+REACH_M = 0.75
+"""Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
+AROUND_M = 0.25
+"""Distance from an object's origin beyond which nothing can be in the way of taking it."""
+HANDLE_COSINE = 0.6
+"""Cosine of the angle about a handle within which a rim is not taken."""
+NEAR_M = 0.03
+"""Distance from a grasp at which the hand stays with it."""
+
+
+@dataclass(frozen=True)
+class Pinch:
+    """Fingers on both sides of something narrow, from above."""
+
+    across: tuple[int, ...]
+    """Axes of the object (0, 1, 2) along which the fingers may open."""
+    depth_m: float
+    """How far below the object's top the pads are."""
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where, in the object's frame; only what is horizontal of it counts."""
+    slide_m: float = 0.0
+    """How far aside of that it may be taken, across the fingers, when something is in the way."""
+
+
+@dataclass(frozen=True)
+class Rim:
+    """One finger inside of a vessel, the other outside."""
+
+    radius_m: float
+    """Of the middle of the wall, where it is taken."""
+    height_m: float
+    """Of the pads above the object's origin."""
+    axis: tuple[float, float] = (0.0, 0.0)
+    """Axis of the vessel in the object's frame."""
+    avoid: float | None = None
+    """Direction of the handle (rad, in the object's frame), where it cannot be taken; None without a handle."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One way of taking an object that lies as it lies now."""
+
+    position: np.ndarray
+    """float64[3]: the point between the pads."""
+    yaw: float
+    """Turn of the hand about the vertical, in (-pi/2, pi/2]."""
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """float64[3, 3]: see `Scene.hand_rotation`."""
+        return turned(self.yaw)
+
+
+GRASPS: Mapping[str, Pinch | Rim] = {
+    "akita_black_bowl": Rim(0.0495, 0.040),
+    "alphabet_soup": Pinch((0, 2), 0.027),
+    "bbq_sauce": Pinch((0, 1), 0.027),
+    "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
+    "butter": Pinch((1,), 0.0045, slide_m=0.02),
+    "chefmate_8_frypan": Pinch((1,), 0.018, (0.15, 0.0, 0.0)),
+    "chocolate_pudding": Pinch((1,), 0.0145, slide_m=0.02),
+    "cream_cheese": Pinch((1,), 0.005, slide_m=0.02),
+    "ketchup": Pinch((0, 2), 0.027),
+    "milk": Pinch((0, 2), 0.027),
+    "moka_pot": Pinch((0, 1), 0.007),
+    "new_salad_dressing": Pinch((0, 2), 0.027),
+    "orange_juice": Pinch((0, 2), 0.027),
+    "plate": Rim(0.066, 0.012),
+    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
+    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
+    "salad_dressing": Pinch((0, 2), 0.027),
+    "tomato_sauce": Pinch((0, 2), 0.027),
+    "white_bowl": Rim(0.038, 0.026),
+    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
+    "wine_bottle": Pinch((0, 1), 0.030),
+    "yellow_book": Pinch((0,), 0.030, (0.0016, 0.0, 0.0)),
+}
+"""Category -> how it is taken."""
+
+
+def holds(scene: Scene, name: str) -> Iterator[Hold]:
+    """The ways of taking an object, those that turn the hand least first."""
+    grasp, origin, rotation = GRASPS[kind(name)], scene.positions[name], scene.rotations[name]
+    if isinstance(grasp, Rim):
+        yield from _rim(grasp, origin, rotation)
+        return
+    point = origin + rotation @ grasp.at
+    point[2] = scene.top(name) - grasp.depth_m
+    yaws = [_fold(np.arctan2(rotation[1, axis], rotation[0, axis]) - np.pi / 2) for axis in grasp.across]
+    for yaw in sorted(yaws, key=abs):
+        for slide in (0.0, grasp.slide_m, -grasp.slide_m) if grasp.slide_m else (0.0,):
+            yield Hold(point + slide * turned(yaw)[:, 0], yaw)
+
+
+def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]:
+    middle = origin + rotation @ np.array([*grasp.axis, grasp.height_m])
+    facing = np.arctan2(rotation[1, 0], rotation[0, 0])
+    for turn in np.radians([0, -15, 15, -30, 30, -45, 45, -60, 60, -75, 75, 90]):
+        for side in (0.0, np.pi):
+            azimuth = np.pi / 2 + turn + side
+            if grasp.avoid is not None and np.cos(azimuth - facing - grasp.avoid) > HANDLE_COSINE:
+                continue
+            yield Hold(middle + grasp.radius_m * np.array([np.cos(azimuth), np.sin(azimuth), 0.0]), _fold(turn))
+
+
+def _fold(yaw: float) -> float:
+    """The same turn of two equal fingers within a quarter to either side."""
+    return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
+    """int[W]: for each of the ways, how many pairs of a part of the hand and a part of something else overlap."""
+    others = [parts for other, parts in scene.parts.items() if other != name]
+    near = joined(others).near(scene.positions[name], AROUND_M)
+    return np.array([OUTLINE.moved(way.position, way.rotation).overlaps(near).sum() for way in ways])
+
+
+def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
+    """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched,
+    the hand near enough to the arm's foot there and here; the way that the hand is already in wins. `behind` allows
+    only those on the side away from the spot."""
+    ways = list(holds(scene, name))
+    if behind:
+        shift = (spot - scene.positions[name])[:2]
+        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift)
+        ways = ways[:len(ways) // 2]
+    if len(ways) == 1:
+        return ways[0]
+    costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)
+    return ways[int(np.argmin(costs))]
+
+
+def _cost(scene: Scene, hold: Hold, shift: np.ndarray) -> float:
+    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.position, hold.position + shift))
+    here = np.linalg.norm(hold.position - scene.hand) < NEAR_M and turn_between(scene.hand_rotation, hold.rotation) < 0.2
+    return 0.5 * abs(hold.yaw) + far + 30.0 * max(0.0, far - REACH_M) - (10.0 if here else 0.0)
+
+
+def turn_between(first: np.ndarray, second: np.ndarray) -> float:
+    """rad: between the axes along which two hands open; two equal fingers are the same either way round."""
+    return float(np.arccos(min(abs(first[:, 1] @ second[:, 1]), 1.0)))

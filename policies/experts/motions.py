@@ -1,0 +1,61 @@
+"""Which motion does which goal, and in which order goals are worked on: the one table of the experts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from policies.experts.drawers import close_drawer, handle, open_drawer
+from policies.experts.knobs import turn_off, turn_on
+from policies.experts.place import slide, transport
+from policies.experts.scene import Goal, Move, Scene, kind
+from policies.experts.spots import owner_of, spot_of
+
+Motion = Callable[[Scene, Goal], Move]
+
+MOTIONS: Mapping[str, Motion] = {
+    "on": transport, "in": transport, "open": open_drawer, "close": close_drawer, "turnon": turn_on,
+    "turnoff": turn_off,
+}
+"""Predicate -> motion."""
+WIDE_OPEN_M, AJAR_M = -0.15, -0.12
+"""Position of a drawer up to which it is pulled; and from which on it counts as open."""
+SLID = ("plate",)
+"""Categories that are pushed along the table."""
+
+
+def current(scene: Scene) -> Goal:
+    """The goal to work on: the first that does not hold, or whose object the hand has not let go of yet; what is to be
+    closed comes last, and a drawer that something goes into is opened before."""
+    for goal in sorted(scene.goals, key=lambda goal: goal.predicate == "close"):
+        held = scene.grasped.get(goal.subject, False)
+        if not goal.holds or held:
+            return goal if held or goal.predicate != "in" else _opened(scene, goal) or goal
+    return scene.goals[-1]
+
+
+def _opened(scene: Scene, goal: Goal) -> Goal | None:
+    """The goal of opening the drawer that `goal` puts something into, None if it is open or no drawer."""
+    joint = goal.target.removesuffix("_region") + "_level"
+    if joint not in scene.joints:
+        return None
+    opening = Goal("open", owner_of(scene, goal.target), goal.target, joint, False)
+    bar, _ = handle(scene, opening)
+    # A hand on the handle pulls all the way; one that has left comes back only for a drawer that is too far in.
+    pulling = np.linalg.norm(scene.hand - bar) < 0.04
+    return opening if scene.joints[joint] > (WIDE_OPEN_M if pulling else AJAR_M) else None
+
+
+def motion_of(goal: Goal) -> Motion:
+    """The motion that brings `goal` about."""
+    if kind(goal.subject) in SLID:
+        return slide
+    return MOTIONS[goal.predicate]
+
+
+def destination(scene: Scene, goal: Goal) -> tuple[np.ndarray, np.ndarray, bool]:
+    """What is worked on, where it should go (both float64[3]), and whether it is held."""
+    if goal.joint:
+        return scene.positions[goal.subject], scene.positions[goal.subject], False
+    return scene.positions[goal.subject], spot_of(scene, goal).position, scene.grasped[goal.subject]

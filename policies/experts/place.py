@@ -1,0 +1,103 @@
+"""Take an object and put it where a goal wants it, by the present state alone.
+
+Not held: come over the grasp, go down, close. Held: rise above everything on the way, come over the spot, go down,
+open. Heights follow from horizontal errors, so that the hand moves on slopes and never pauses over a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from policies.experts.drive import turned, yawed
+from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold, turn_between
+from policies.experts.scene import Goal, Move, Scene
+from policies.experts.spots import Spot, spot_of, table
+
+ALIGNED_M = 0.008
+"""Horizontal error below which the hand goes straight down."""
+FUNNEL_M = 0.022
+"""Horizontal error, beyond that, at which the hand is at full height again."""
+TURN_M = 0.03
+"""Horizontal error that a turn of the hand by 1 rad is worth."""
+CLOSE_M = 0.008
+"""Height above the grasp or the spot at which the gripper acts."""
+SLIDE_M = 0.012
+"""Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
+MARGIN_M = 0.02
+"""Clearance above what is passed over."""
+WIDE_M = 0.085
+"""How near to the hand's way things count as being on it."""
+
+
+def transport(scene: Scene, goal: Goal) -> Move:
+    """Bring `goal.subject` to where `goal` wants it."""
+    spot = spot_of(scene, goal)
+    if scene.grasped[goal.subject]:
+        return _carry(scene, goal.subject, spot)
+    if _falling(scene, goal.subject, spot):
+        return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), level(scene), False)
+    return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
+
+
+def _falling(scene: Scene, name: str, spot: Spot) -> bool:
+    """Let go over its spot, and not yet arrived."""
+    away = scene.positions[name] - spot.position
+    return np.linalg.norm(away[:2]) < spot.within_m and 0.0 < away[2] + spot.drop_m - 0.003 < spot.drop_m + 0.02
+
+
+def _reach(scene: Scene, name: str, hold: Hold) -> Move:
+    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn_between(scene.hand_rotation, hold.rotation)
+    top = max(scene.top(name), clearance(scene, hold.position, ()))
+    hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
+    low = scene.hand[2] - hold.position[2]
+    share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0) if low > CLOSE_M or error > 2 * ALIGNED_M else 0.0
+    return Move(_sloped(scene.hand, hold.position, share * hover), hold.rotation, share == 0.0 and low < CLOSE_M)
+
+
+def slide(scene: Scene, goal: Goal) -> Move:
+    """Take `goal.subject` and push it along what it lies on, without lifting it."""
+    spot = spot_of(scene, goal).position
+    if not scene.grasped[goal.subject]:
+        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot, behind=True))
+    height = table(scene, goal.target) + SLIDE_M
+    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], height])
+    return Move(target, level(scene), True)
+
+
+def _carry(scene: Scene, name: str, spot: Spot) -> Move:
+    about = yawed(spot.turn)
+    target = spot.position + about @ (scene.hand - scene.positions[name])
+    error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(spot.turn)
+    hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
+    rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
+    share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
+    arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
+    return Move(_sloped(scene.hand, target, share * rise), about @ level(scene), not arrived)
+
+
+def _sloped(hand: np.ndarray, target: np.ndarray, above: float) -> np.ndarray:
+    """`target` raised by `above`; while the hand is much lower than that, mostly straight up."""
+    wanted = target + np.array([0.0, 0.0, above])
+    ready = np.clip(1.5 - (wanted[2] - hand[2]) / 0.03, 0.0, 1.0) if above > 0.0 else 1.0
+    return np.array([*(hand[:2] + ready * (wanted[:2] - hand[:2])), wanted[2]])
+
+
+def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float:
+    """Height of the tallest thing, apart from those named, on the straight way from the hand to `target`."""
+    way = scene.hand[:2] + np.linspace(0.0, 1.0, 12)[:, None] * (target[:2] - scene.hand[:2])
+    height = -np.inf
+    for name, parts in scene.parts.items():
+        if name in without:
+            continue
+        low, high = parts.corners().swapaxes(0, 1)
+        near = (way[:, None] > low[:, :2] - WIDE_M) & (way[:, None] < high[:, :2] + WIDE_M)
+        height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf))
+    return float(height)
+
+
+def level(scene: Scene) -> np.ndarray:
+    """float64[3, 3]: the present yaw of the hand, pointing straight down."""
+    along = scene.hand_rotation[:, 1]
+    return turned(float(np.arctan2(along[0], -along[1])))
