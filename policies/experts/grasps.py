@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.experts.drive import turned
-from policies.experts.scene import Scene, joined, kind
+from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
-_FINGERS = [(x, side * y, z) for x in (-0.0105, 0.0105) for side in (-1, 1)
-            for y, z in ((0.040, 0.009), (0.0545, 0.009), (0.0655, -0.026))]
-_PALM = [(x, y, -0.027) for x in (-0.032, 0.0, 0.032) for y in np.linspace(-0.104, 0.104, 7)]
-_BETWEEN = [(0.0, y, 0.005) for y in (-0.03, -0.02, -0.01, 0.01, 0.02, 0.03)]
-OUTLINE = np.array(_FINGERS + _PALM + _BETWEEN)
-"""float64[P, 3]: corners of the open hand in its own frame, from its collision meshes, and points between the pads."""
-TIGHT_M = 0.003
-"""Clearance below which a corner of the hand counts as touching."""
+_HAND: tuple[tuple[tuple[float, float], ...], ...] = (
+    ((-0.0105, 0.0105), (0.040, 0.058), (-0.010, 0.009)), ((-0.0105, 0.0105), (0.040, 0.0665), (-0.045, -0.010)),
+    ((-0.0105, 0.0105), (-0.058, -0.040), (-0.010, 0.009)), ((-0.0105, 0.0105), (-0.0665, -0.040), (-0.045, -0.010)),
+    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
+)
+"""The open hand in its own frame, from its collision meshes: two boxes for each finger, the gap between the pads, the
+palm with the wrist."""
+OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
+                np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
+"""The same as boxes, with 2 mm to spare."""
 REACH_M = 0.75
 """Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
 AROUND_M = 0.25
@@ -131,11 +133,10 @@ def _fold(yaw: float) -> float:
 
 
 def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
-    """int[W]: for each of the ways, how many corners of the hand would be inside of other things."""
+    """int[W]: for each of the ways, how many pairs of a part of the hand and a part of something else overlap."""
     others = [parts for other, parts in scene.parts.items() if other != name]
     near = joined(others).near(scene.positions[name], AROUND_M)
-    points = np.stack([way.position + OUTLINE @ way.rotation.T for way in ways])
-    return near.within(points.reshape(-1, 3), TIGHT_M).reshape(len(ways), -1).sum(axis=1)
+    return np.array([OUTLINE.moved(way.position, way.rotation).overlaps(near).sum() for way in ways])
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:

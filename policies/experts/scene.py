@@ -49,10 +49,26 @@ class Parts:
         reach = (abs(self.rotations) @ self.halves[..., None])[..., 0]
         return np.stack([self.centres - reach, self.centres + reach], axis=1)
 
-    def within(self, points: np.ndarray, margin: float) -> np.ndarray:
-        """bool[P]: whether each of the points float64[P, 3] is inside a box or nearer than `margin` to one."""
-        away = np.einsum("pgi,gij->pgj", points[:, None] - self.centres, self.rotations)
-        return (abs(away) <= self.halves + margin).all(axis=2).any(axis=1)
+    def moved(self, position: np.ndarray, rotation: np.ndarray) -> Parts:
+        """The same boxes, turned and then shifted."""
+        return Parts(position + self.centres @ rotation.T, rotation @ self.rotations, self.halves)
+
+    def overlaps(self, other: Parts) -> np.ndarray:
+        """bool[G, H]: which of these boxes overlap which of the H others (separating axes of oriented boxes)."""
+        turn = np.einsum("gki,hkj->ghij", self.rotations, other.rotations)
+        away = np.einsum("ghk,gki->ghi", other.centres - self.centres[:, None], self.rotations)
+        size, mine, theirs = abs(turn) + 1e-9, self.halves[:, None], other.halves[None]
+        apart = (abs(away) > mine + np.einsum("ghij,ghj->ghi", size, np.broadcast_to(theirs, away.shape))).any(axis=2)
+        across = abs(np.einsum("ghi,ghij->ghj", away, turn))
+        apart |= (across > theirs + np.einsum("ghij,ghi->ghj", size, np.broadcast_to(mine, away.shape))).any(axis=2)
+        for i in range(3):
+            j, k = (i + 1) % 3, (i + 2) % 3
+            gap = abs(away[..., k, None] * turn[..., j, :] - away[..., j, None] * turn[..., k, :])
+            reach = mine[..., j, None] * size[..., k, :] + mine[..., k, None] * size[..., j, :]
+            for m in range(3):
+                p, q = (m + 1) % 3, (m + 2) % 3
+                apart |= gap[..., m] > reach[..., m] + theirs[..., p] * size[..., i, q] + theirs[..., q] * size[..., i, p]
+        return ~apart
 
     def near(self, point: np.ndarray, distance: float) -> Parts:
         """Those boxes that may reach into the ball about `point`."""
