@@ -159,7 +159,7 @@ def actions(scene, what: Push | str, count: int) -> tuple[np.ndarray, float]:
         before = scene.data.qpos[address]
         moves = pushing(scene, what, count)
         return moves, float(abs(scene.data.qpos[address] - before))
-    from policies.expert import expert_action
+    from policies.experts.expert import expert_action
 
     env = LiberoEnv(scene, 0, privileged=True)
     observation = env.reset(INIT_STATE, SEED)
