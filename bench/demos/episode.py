@@ -67,7 +67,7 @@ class Episode:
     simulator: np.ndarray
     """float64[T, 1 + nq + nv]: time, positions and velocities, as in the official init states."""
     shown: np.ndarray
-    """float64[T, nq + L]: the positions and lights that pictures show, see `FastScene.stored`."""
+    """float64[T, nq + 2 + L]: what was observed, see `FastScene.stored`."""
     decisions: np.ndarray
     """bool[T]: whether somebody decided here; `chunks` tells something in these rows only."""
     chunks: np.ndarray

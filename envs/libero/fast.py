@@ -168,11 +168,11 @@ class FastScene(Readings):
 
     def stored(self) -> tuple[np.ndarray, np.ndarray]:
         """What a data set keeps of this instant: float64[1 + nq + nv] as in the official init states, and float64[nq +
-        L]: the positions that cameras see, which are up to 4 ms older, and for each light whether it is on.
+        2 + L]: what is observed, up to 4 ms older: positions, finger joints, and for each light whether it is on.
         """
         data = self.data
         lit = self.model.site_rgba[self._light_sites, 3]
-        return np.concatenate([[data.time], data.qpos, data.qvel]), np.concatenate([self._seen_qpos, lit])
+        return np.concatenate([[data.time], data.qpos, data.qvel]), np.concatenate([self._seen_qpos, self._seen_fingers, lit])
 
     def fixture_poses(self) -> np.ndarray:
         """float64[F, 7]: position (m) and quaternion of each fixture in this episode, in the order of the facts."""
@@ -186,8 +186,8 @@ class FastScene(Readings):
         model, data = self.model, self.data
         self._put_fixtures(fixtures)
         data.time, data.qpos[:], data.qvel[:] = state[0], state[1:1 + model.nq], state[1 + model.nq:]
-        self._seen_qpos = seen[:model.nq].copy()
-        model.site_rgba[self._light_sites, 3] = seen[model.nq:]
+        self._seen_qpos, self._seen_fingers = seen[:model.nq].copy(), seen[model.nq:model.nq + 2].copy()
+        model.site_rgba[self._light_sites, 3] = seen[model.nq + 2:]
 
     @property
     def _light_sites(self) -> list[int]:
