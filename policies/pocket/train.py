@@ -74,7 +74,8 @@ class Trainer:
         self._normalize()
         self.checkpoint, self.step = out / "last.pt", 0
         out.mkdir(parents=True, exist_ok=True)
-        resumed = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.is_file() else None
+        found = self.checkpoint.is_file()
+        resumed = torch.load(self.checkpoint, weights_only=True, map_location="cpu") if found else None
         if resumed is None and start is not None:
             start_from_(self.module, self.auxiliary, start)
         self.module, self.auxiliary = self.module.to(self.device), self.auxiliary.to(self.device)
