@@ -3,8 +3,8 @@
 For two and more tasks of each main suite, the same init state, the same fixture seed and the same actions go through a
 fresh stock environment (LIBERO's own class, built, reset and stepped as its evaluators do, in a process of its own),
 and through our scenes. Compared are positions and velocities after every action, success at every action, and both
-pictures at every decision. "exact" must be equal in every bit; "fast" must stay within `TOLERANCE`, unless a nudge of
-one rounding error parts the stock trajectory from itself as well. The last line on stdout is one JSON object.
+pictures at every decision. "exact" must be equal in every bit; "fast" must stay within `TOLERANCE`, unless a nudge the
+size of a rounding error parts the stock trajectory from itself as well. The last line on stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ TOLERANCE = 1e-9
 """Greatest difference of a position (m, rad) or velocity that counts as rounding."""
 INIT_STATE, SEED = 4, 3
 """Which official init state, and the seed of the reset, which places the furniture."""
-NUDGE = 1e-15
-"""rad: what one joint of the arm is moved by to see how far rounding errors grow."""
+NUDGE = 1e-13
+"""rad: what one joint of the arm is moved by to see how far rounding errors grow. The compiled controller's own come to
+about 6e-14 in the first fifty actions."""
 
 KNOB = Push("button", 1, (0.0, 45.0, 38.0), 0.09)
 """Turns a stove on."""
