@@ -29,7 +29,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket pocket-data test lint clean
+.PHONY: help venv install bench quantize bench-sim parity list preflight report assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -87,6 +87,9 @@ quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it wit
 
 bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
 	@$(RUN_PYTHON) -m bench.sim $(ARGS)
+
+parity: $(STAMP) ## play the same 300 actions here and in the stock environment, and compare (minutes)
+	@$(RUN_PYTHON) -m bench.parity $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

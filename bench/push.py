@@ -53,11 +53,10 @@ def pushing(scene, push: Push, count: int) -> np.ndarray:
     moves, points = [], _points(scene, push)
     target, patience = next(points), PATIENCE
     while len(moves) < count:
-        gap = target - scene.data.site_xpos[scene.facts.hand_site]
-        if np.linalg.norm(gap) < NEAR_M or not patience:
+        hand = scene.data.site_xpos[scene.facts.hand_site]
+        if np.linalg.norm(target - hand) < NEAR_M or not patience:
             target, patience = next(points), PATIENCE
-            continue
-        patience -= 1
+        gap, patience = target - hand, patience - 1
         step = np.clip(GAIN * gap / OSC_POSE.translation_m, -FASTEST, FASTEST)
         moves.append(np.array([*step, 0.0, 0.0, 0.0, float(len(moves) < CLOSING)]))
         scene.advance(moves[-1])

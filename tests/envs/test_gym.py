@@ -104,20 +104,20 @@ def test_an_illegal_action_is_refused(action, reason):
         env.step(action)
 
 
-def episodes(name: str, workers: int, context: str | None) -> dict[int, list[np.ndarray]]:
-    """Seed -> everything seen in its episode; four seeds over `workers` processes, after each other's episodes."""
+def episodes(name: str, workers: int, context: str | None, seeds: int = 4) -> dict[int, list[np.ndarray]]:
+    """Seed -> everything seen in its episode; the seeds over `workers` processes, after each other's episodes."""
     seen: dict[int, list[np.ndarray]] = {}
     vector = gymnasium.make_vec(f"qvla_bench/{name}", num_envs=workers, vectorization_mode="async", image_size=32,
                                 vector_kwargs={"context": context, "shared_memory": True})
     try:
-        for first in range(0, 4, workers):
-            seeds = list(range(first, first + workers))
-            observations = [vector.reset(seed=seeds)[0]]
+        for first in range(0, seeds, workers):
+            own = list(range(first, first + workers))
+            observations = [vector.reset(seed=own)[0]]
             for step in range(STEPS):
                 action = np.tile(np.float32(OSC_POSE.hold), (workers, 1))
                 action[:, 0] = 0.1 * step
                 observations.append(vector.step(action)[0])
-            for row, seed in enumerate(seeds):
+            for row, seed in enumerate(own):
                 seen[seed] = [np.copy(o[key][row]) for o in observations for key in sorted(o)]
     finally:
         vector.close()
@@ -126,6 +126,7 @@ def episodes(name: str, workers: int, context: str | None) -> dict[int, list[np.
 
 @pytest.mark.parametrize(("name", "context"), [
     ("toy-0", None), ("toy-0", "spawn"), pytest.param("libero_object-0", "spawn", marks=pytest.mark.libero),
+    pytest.param("libero_long-9", "spawn", marks=pytest.mark.libero),  # a microwave is placed, its door opened
 ])
 def test_an_episode_is_the_same_with_one_and_two_workers(name, context):
     alone, together = episodes(name, 1, context), episodes(name, 2, context)
@@ -133,6 +134,13 @@ def test_an_episode_is_the_same_with_one_and_two_workers(name, context):
         for one, other in zip(alone[seed], together[seed], strict=True):
             np.testing.assert_array_equal(one, other)
     assert any((a != b).any() for a, b in zip(alone[0], alone[1], strict=True))
+
+
+def test_eight_workers_play_the_episodes_of_one():
+    alone, together = episodes("toy-1", 1, None, seeds=8), episodes("toy-1", 8, None, seeds=8)
+    for seed in range(8):
+        for one, other in zip(alone[seed], together[seed], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # gymnasium logs the worker's traceback as warnings
