@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,10 @@ REACH_M = 0.75
 LEAN_RAD = 0.4
 """By how much the hand may lean back, where it is not turned by more than `LEAN_YAW_RAD`."""
 LEAN_YAW_RAD = 0.8
+TURNING_M = 0.04
+"""How much nearer to the arm's foot a hand gets that turns a round object in the air."""
+_DESCENT = tuple(np.array([0.0, 0.0, height]) for height in (0.0, 0.06, 0.12, 0.18))
+"""Where else on its way down the hand is tested, above the grasp."""
 AROUND_M = 0.25
 """Distance from an object's origin beyond which nothing can be in the way of taking it."""
 HANDLE_COSINE = 0.6
@@ -151,19 +155,16 @@ def _fold(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def blocked(scene: Scene, name: str, ways: list[Hold], shift: np.ndarray) -> np.ndarray:
-    """int[W]: for each of the ways, how many pairs of a part of the hand and a part of something else overlap once
-    the object has moved by `shift` (float64[3])."""
-    others = [parts for other, parts in scene.parts.items() if other != name]
-    near = joined(others).near(scene.positions[name] + shift, AROUND_M)
-    hands = joined(OUTLINE.moved(way.position + shift, way.rotation) for way in ways)
-    return hands.overlaps(near).reshape(len(ways), -1).sum(axis=1)
+def blocked(near: Parts, hold: Hold, shifts: Iterable[np.ndarray]) -> int:
+    """How many pairs of a part of the hand and one of the boxes `near` overlap, at the hold moved by each shift."""
+    hand = OUTLINE.moved(hold.position, hold.rotation)
+    return int(joined(hand.moved(shift, np.eye(3)) for shift in shifts).overlaps(near).sum())
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
     """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched
-    here and there, the hand near enough to the arm's foot; the way that the hand is already in wins. `behind` allows
-    only those on the side away from the spot."""
+    on the way down and at the spot, the wrist near enough to the arm's foot; the way that the hand is already in wins.
+    `behind` allows only those on the side away from the spot."""
     ways = list(holds(scene, name))
     shift = spot - scene.positions[name]
     if behind:
@@ -172,14 +173,24 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
     in_it = [way for way in ways if _is_at(scene, way)]
     if in_it or len(ways) == 1:
         return min(in_it or ways, key=lambda way: turn_between(scene.hand_rotation, way.rotation))
-    costs = np.array([_cost(scene, way, shift) for way in ways])
-    costs += blocked(scene, name, ways, np.zeros(3)) + 0.5 * blocked(scene, name, ways, shift)
-    return ways[int(np.argmin(costs))]
+    others = joined(parts for other, parts in scene.parts.items() if other != name)
+    here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
+    turns = isinstance(GRASPS[kind(name)], Rim)
+    best, least = ways[0], np.inf
+    for cost, way in sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0]):
+        if cost >= least:
+            break
+        cost += blocked(here, way, _DESCENT) + 0.5 * blocked(there, way, (shift,))
+        best, least = (way, cost) if cost < least else (best, least)
+    return best
 
 
-def _cost(scene: Scene, hold: Hold, shift: np.ndarray) -> float:
-    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.wrist, hold.wrist + shift))
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + far + 30.0 * max(0.0, far - REACH_M)
+def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
+    """What a hold costs if nothing is in the way. An object that may be turned in the air (`turns`) can be put where
+    the hand cannot go as it is."""
+    far = [np.linalg.norm((point - scene.base)[:2]) - slack
+           for point, slack in ((hold.wrist, 0.0), (hold.wrist + shift, TURNING_M if turns else 0.0))]
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
 
 
 def _is_at(scene: Scene, hold: Hold) -> bool:
