@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from policies.experts.drive import turned, yawed
-from policies.experts.grasps import FINGER_BELOW_M, Hold, best_hold, turn_between
+from policies.experts.drive import leaning, turned, yawed
+from policies.experts.grasps import FINGER_BELOW_M, LEAN_RAD, Hold, best_hold, turn_between
 from policies.experts.scene import Goal, Move, Scene
 from policies.experts.spots import Spot, spot_of, table
 
@@ -98,6 +98,8 @@ def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float
 
 
 def level(scene: Scene) -> np.ndarray:
-    """float64[3, 3]: the present yaw of the hand, pointing straight down."""
-    along = scene.hand_rotation[:, 1]
-    return turned(float(np.arctan2(along[0], -along[1])))
+    """float64[3, 3]: the present yaw of the hand with its fingers level, upright or leaning, whichever it is nearer."""
+    x, along, _ = scene.hand_rotation.T
+    upright = turned(float(np.arctan2(along[0], -along[1])))
+    lean = np.arctan2(x[2], x @ upright[:, 0])
+    return upright @ leaning(LEAN_RAD if lean > LEAN_RAD / 2 else 0.0)
