@@ -53,11 +53,11 @@ def close_door(scene: Scene, goal: Goal) -> Move:
     along, outward, _ = door.T @ (scene.hand - hinge) * np.array([1.0, -1.0, 1.0])
     rotation = _flat(scene, door, 0)
     outside = outward > 0.02 and scene.hand[2] < height + 0.03
-    if outside and abs(along - PUSH_M) < 0.05 and angle(rotation, scene.hand_rotation) < 0.5:
+    if outside and abs(along - PUSH_M) < 0.07 and angle(rotation, scene.hand_rotation) < 0.8:
         _, ahead = _door(scene, goal, at + LEAD_RAD)
-        return Move(_at(hinge + ahead @ np.array([PUSH_M, -GAP_M + 0.01, 0.0]), height), _flat(scene, ahead, 0), True)
+        return Move(_at(hinge + ahead @ np.array([PUSH_M, -GAP_M + 0.01, 0.0]), height), _flat(scene, ahead, 0), False)
     place = _at(hinge + door @ np.array([PUSH_M, -GAP_M - OFF_M, 0.0]), height)
-    return approach(scene, place, rotation, True, goal.subject, bool(outward < 0.02))
+    return approach(scene, place, rotation, False, goal.subject, bool(outward < 0.02))
 
 
 def open_door(scene: Scene, goal: Goal) -> Move:

@@ -11,6 +11,7 @@ from policies.experts.drawers import close_drawer, handle, open_drawer
 from policies.experts.knobs import turn_off, turn_on
 from policies.experts.place import slide, transport
 from policies.experts.scene import Goal, Move, Scene, kind
+from policies.experts.shelve import shelve
 from policies.experts.spots import owner_of, spot_of
 
 Motion = Callable[[Scene, Goal], Move]
@@ -54,6 +55,8 @@ def motion_of(goal: Goal) -> Motion:
     """The motion that brings `goal` about."""
     if kind(goal.subject) in SLID:
         return slide
+    if goal.target.endswith("_heating_region"):
+        return shelve
     if goal.predicate in DOOR_MOTIONS and not goal.target:
         return DOOR_MOTIONS[goal.predicate]
     return MOTIONS[goal.predicate]
