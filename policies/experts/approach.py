@@ -16,6 +16,8 @@ TURNED_RAD = 0.4
 """Turn that may be left when the hand comes down."""
 HIGH_M = 0.10
 """How far below the point between the finger tips a hand can reach that is turned to the side."""
+LEAST_M = 0.10
+"""Height from which the hand comes down at least."""
 
 
 def angle(first: np.ndarray, second: np.ndarray) -> float:
@@ -46,7 +48,7 @@ def approach(scene: Scene, place: np.ndarray, rotation: np.ndarray, closed: bool
     """Go to `place` from above. `furniture` itself is not flown over, unless the hand is `behind` or above it now."""
     away = np.linalg.norm((scene.hand - place)[:2])
     turn = angle(rotation, scene.hand_rotation)
-    top = max(clearance(scene, place, () if behind else (furniture,)) + HIGH_M, place[2])
+    top = max(clearance(scene, place, () if behind else (furniture,)) + HIGH_M, place[2] + LEAST_M)
     above = np.clip(max(SLOPE * (away - NEAR_M), 0.2 * (turn - TURNED_RAD)), 0.0, top - place[2])
     height = top if behind else place[2] + above
     free = np.clip((scene.hand[2] - height + 0.06) / 0.03, 0.0, 1.0)
