@@ -46,3 +46,9 @@ def yawed(yaw: float) -> np.ndarray:
 def turned(yaw: float) -> np.ndarray:
     """float64[3, 3]: a hand that points down, turned by `yaw` from `DOWN`."""
     return yawed(yaw) @ DOWN
+
+
+def leaning(lean: float) -> np.ndarray:
+    """float64[3, 3]: a turn by `lean` about the axis along which the fingers open, to be applied from the right."""
+    c, s = np.cos(lean), np.sin(lean)
+    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])

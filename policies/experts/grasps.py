@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policies.experts.drive import turned
+from policies.experts.drive import leaning, turned
 from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
@@ -22,14 +22,23 @@ palm with the wrist."""
 OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
                 np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
 """The same as boxes, with 2 mm to spare."""
+WRIST_M = 0.2
+"""Distance of the wrist from the point between the pads."""
 REACH_M = 0.75
-"""Distance from the arm's foot, horizontally, up to which a hand that points down is moved easily."""
+"""Distance of the wrist from the arm's foot, horizontally, up to which it is moved easily."""
+LEAN_RAD = 0.4
+"""By how much the hand may lean back, where it is not turned by more than `LEAN_YAW_RAD`."""
+LEAN_YAW_RAD = 0.8
+TURNING_M = 0.04
+"""How much nearer to the arm's foot a hand gets that turns a round object in the air."""
+_DESCENT = tuple(np.array([0.0, 0.0, height]) for height in (0.0, 0.06, 0.12, 0.18))
+"""Where else on its way down the hand is tested, above the grasp."""
 AROUND_M = 0.25
 """Distance from an object's origin beyond which nothing can be in the way of taking it."""
 HANDLE_COSINE = 0.6
 """Cosine of the angle about a handle within which a rim is not taken."""
-NEAR_M = 0.03
-"""Distance from a grasp at which the hand stays with it."""
+NEAR_M, NEAR_RAD = 0.03, 0.25
+"""Distance and turn from a grasp within which the hand stays with it."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +77,18 @@ class Hold:
     """float64[3]: the point between the pads."""
     yaw: float
     """Turn of the hand about the vertical, in (-pi/2, pi/2]."""
+    lean: float = 0.0
+    """Turn of the hand about the axis along which its fingers open, the palm towards the arm."""
 
     @property
     def rotation(self) -> np.ndarray:
         """float64[3, 3]: see `Scene.hand_rotation`."""
-        return turned(self.yaw)
+        return turned(self.yaw) @ leaning(self.lean)
+
+    @property
+    def wrist(self) -> np.ndarray:
+        """float64[3]: where the wrist is."""
+        return self.position - WRIST_M * self.rotation[:, 2]
 
 
 GRASPS: Mapping[str, Pinch | Rim] = {
@@ -104,6 +120,13 @@ GRASPS: Mapping[str, Pinch | Rim] = {
 
 def holds(scene: Scene, name: str) -> Iterator[Hold]:
     """The ways of taking an object, those that turn the hand least first."""
+    for way in _upright(scene, name):
+        yield way
+        if abs(way.yaw) < LEAN_YAW_RAD:
+            yield replace(way, lean=LEAN_RAD)
+
+
+def _upright(scene: Scene, name: str) -> Iterator[Hold]:
     grasp, origin, rotation = GRASPS[kind(name)], scene.positions[name], scene.rotations[name]
     if isinstance(grasp, Rim):
         yield from _rim(grasp, origin, rotation)
@@ -132,34 +155,51 @@ def _fold(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def blocked(scene: Scene, name: str, ways: list[Hold]) -> np.ndarray:
-    """int[W]: for each of the ways, how many pairs of a part of the hand and a part of something else overlap."""
-    others = [parts for other, parts in scene.parts.items() if other != name]
-    near = joined(others).near(scene.positions[name], AROUND_M)
-    return np.array([OUTLINE.moved(way.position, way.rotation).overlaps(near).sum() for way in ways])
+def blocked(near: Parts, hold: Hold, shifts: Iterable[np.ndarray]) -> int:
+    """How many pairs of a part of the hand and one of the boxes `near` overlap, at the hold moved by each shift."""
+    hand = OUTLINE.moved(hold.position, hold.rotation)
+    return int(joined(hand.moved(shift, np.eye(3)) for shift in shifts).overlaps(near).sum())
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
-    """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched,
-    the hand near enough to the arm's foot there and here; the way that the hand is already in wins. `behind` allows
-    only those on the side away from the spot."""
+    """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched
+    on the way down and at the spot, the wrist near enough to the arm's foot; the way that the hand is already in wins.
+    `behind` allows only those on the side away from the spot."""
     ways = list(holds(scene, name))
+    shift = spot - scene.positions[name]
     if behind:
-        shift = (spot - scene.positions[name])[:2]
-        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift)
+        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift[:2])
         ways = ways[:len(ways) // 2]
-    if len(ways) == 1:
-        return ways[0]
-    costs = [_cost(scene, way, spot - scene.positions[name]) for way in ways] + blocked(scene, name, ways)
-    return ways[int(np.argmin(costs))]
+    in_it = [way for way in ways if _is_at(scene, way)]
+    if in_it or len(ways) == 1:
+        return min(in_it or ways, key=lambda way: turn_between(scene.hand_rotation, way.rotation))
+    others = joined(parts for other, parts in scene.parts.items() if other != name)
+    here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
+    turns = isinstance(GRASPS[kind(name)], Rim)
+    best, least = ways[0], np.inf
+    for cost, way in sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0]):
+        if cost >= least:
+            break
+        cost += blocked(here, way, _DESCENT) + 0.5 * blocked(there, way, (shift,))
+        best, least = (way, cost) if cost < least else (best, least)
+    return best
 
 
-def _cost(scene: Scene, hold: Hold, shift: np.ndarray) -> float:
-    far = max(np.linalg.norm((point - scene.base)[:2]) for point in (hold.position, hold.position + shift))
-    here = np.linalg.norm(hold.position - scene.hand) < NEAR_M and turn_between(scene.hand_rotation, hold.rotation) < 0.2
-    return 0.5 * abs(hold.yaw) + far + 30.0 * max(0.0, far - REACH_M) - (10.0 if here else 0.0)
+def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
+    """What a hold costs if nothing is in the way. An object that may be turned in the air (`turns`) can be put where
+    the hand cannot go as it is."""
+    far = [np.linalg.norm((point - scene.base)[:2]) - slack
+           for point, slack in ((hold.wrist, 0.0), (hold.wrist + shift, TURNING_M if turns else 0.0))]
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+
+
+def _is_at(scene: Scene, hold: Hold) -> bool:
+    near = np.linalg.norm(hold.position - scene.hand) < NEAR_M
+    return bool(near and turn_between(scene.hand_rotation, hold.rotation) < NEAR_RAD)
 
 
 def turn_between(first: np.ndarray, second: np.ndarray) -> float:
-    """rad: between the axes along which two hands open; two equal fingers are the same either way round."""
-    return float(np.arccos(min(abs(first[:, 1] @ second[:, 1]), 1.0)))
+    """rad: from one hand's rotation to another's; two equal fingers are the same either way round."""
+    turn = first.T @ second
+    cosines = (np.trace(turn) - 1.0) / 2.0, (turn[2, 2] - turn[0, 0] - turn[1, 1] - 1.0) / 2.0
+    return float(np.arccos(np.clip(max(cosines), -1.0, 1.0)))

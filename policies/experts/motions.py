@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from policies.experts.doors import close_door, open_door
 from policies.experts.drawers import close_drawer, handle, open_drawer
 from policies.experts.knobs import turn_off, turn_on
 from policies.experts.place import slide, transport
 from policies.experts.scene import Goal, Move, Scene, kind
+from policies.experts.shelve import shelve
 from policies.experts.spots import owner_of, spot_of
 
 Motion = Callable[[Scene, Goal], Move]
@@ -19,6 +21,8 @@ MOTIONS: Mapping[str, Motion] = {
     "turnoff": turn_off,
 }
 """Predicate -> motion."""
+DOOR_MOTIONS: Mapping[str, Motion] = {"open": open_door, "close": close_door}
+"""The same for a joint that is not a drawer's."""
 WIDE_OPEN_M, AJAR_M = -0.15, -0.12
 """Position of a drawer up to which it is pulled; and from which on it counts as open."""
 SLID = ("plate",)
@@ -51,6 +55,10 @@ def motion_of(goal: Goal) -> Motion:
     """The motion that brings `goal` about."""
     if kind(goal.subject) in SLID:
         return slide
+    if goal.target.endswith("_heating_region"):
+        return shelve
+    if goal.predicate in DOOR_MOTIONS and not goal.target:
+        return DOOR_MOTIONS[goal.predicate]
     return MOTIONS[goal.predicate]
 
 
