@@ -46,14 +46,14 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
     from libero.libero.envs import bddl_utils
     from libero.libero.envs.bddl_base_domain import TASK_MAPPING
 
-    from envs.pack.robot import use_lean_meshes  # it imports what simplifies meshes
+    from envs.pack.robot import use_lean_look  # it imports what simplifies meshes
 
     file = str(suites.bddl_file(task))
     stock = TASK_MAPPING[bddl_utils.get_problem_info(file)["problem_name"]]
 
     def initialize(self, xml_string=None):
         xml = xml_string or self.model.get_xml()
-        super(problem, self)._initialize_sim(use_lean_meshes(xml, assets) if lean else xml)
+        super(problem, self)._initialize_sim(use_lean_look(xml, assets) if lean else xml)
         # The constructor goes on to place the fixtures, but the samplers assume them where the compiler put them.
         model = self.sim.model._model
         self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
