@@ -53,4 +53,5 @@ def approach(scene: Scene, place: np.ndarray, rotation: np.ndarray, closed: bool
     height = top if behind else place[2] + above
     free = np.clip((scene.hand[2] - height + 0.06) / 0.03, 0.0, 1.0)
     across = scene.hand[:2] + free * (place - scene.hand)[:2]
-    return Move(np.array([*across, height]), rotation, closed)
+    # A hand that turns among furniture sweeps over it, so it rises first.
+    return Move(np.array([*across, height]), rotation if free > 0.0 else scene.hand_rotation, closed)

@@ -40,9 +40,16 @@ def _door(scene: Scene, goal: Goal, at: float) -> tuple[np.ndarray, np.ndarray]:
             oven @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]))
 
 
-def _flat(scene: Scene, door: np.ndarray, along: int) -> np.ndarray:
-    """Rotation of a hand that points down and opens its fingers along an axis of the door's frame."""
-    return nearest(scene, turned(float(np.arctan2(door[1, along], door[0, along])) - np.pi / 2))
+def _along(door: np.ndarray) -> np.ndarray:
+    """Rotation of a hand that points down and lies along the door, not turned further than the wrist can follow while
+    the door shuts: of the two ways round, the one between -0.9 and 2.2 rad."""
+    yaw = np.arctan2(door[1, 0], door[0, 0]) + np.pi / 2
+    return turned(float((yaw + 0.9) % np.pi - 0.9))
+
+
+def _across(scene: Scene, door: np.ndarray) -> np.ndarray:
+    """Rotation of a hand that points down and opens its fingers across the door."""
+    return nearest(scene, turned(float(np.arctan2(door[1, 1], door[0, 1])) - np.pi / 2))
 
 
 def close_door(scene: Scene, goal: Goal) -> Move:
@@ -51,11 +58,11 @@ def close_door(scene: Scene, goal: Goal) -> Move:
     hinge, door = _door(scene, goal, at)
     height = scene.positions[goal.subject][2] + PUSH_HEIGHT_M
     along, outward, _ = door.T @ (scene.hand - hinge) * np.array([1.0, -1.0, 1.0])
-    rotation = _flat(scene, door, 0)
+    rotation = _along(door)
     outside = outward > 0.02 and scene.hand[2] < height + 0.03
     if outside and abs(along - PUSH_M) < 0.07 and angle(rotation, scene.hand_rotation) < 0.8:
         _, ahead = _door(scene, goal, at + LEAD_RAD)
-        return Move(_at(hinge + ahead @ np.array([PUSH_M, -GAP_M + 0.01, 0.0]), height), _flat(scene, ahead, 0), False)
+        return Move(_at(hinge + ahead @ np.array([PUSH_M, -GAP_M + 0.01, 0.0]), height), _along(ahead), False)
     place = _at(hinge + door @ np.array([PUSH_M, -GAP_M - OFF_M, 0.0]), height)
     return approach(scene, place, rotation, False, goal.subject, bool(outward < 0.02))
 
@@ -67,7 +74,7 @@ def open_door(scene: Scene, goal: Goal) -> Move:
     # The gap behind the bar is narrower than the fingers are apart: they stand off by as much as they are open.
     stand = BAR_M - np.array([0.0, max(scene.opening_m / 2.0 - BEHIND_M, 0.0), 0.0])
     bar = hinge + door @ stand
-    rotation = _flat(scene, door, 1)
+    rotation = _across(scene, door)
     aside, across, above = door.T @ (scene.hand - bar)
     turn = angle(rotation, scene.hand_rotation)
     loose = 2.0 if scene.opening_m < HELD_M else 1.0
@@ -75,7 +82,7 @@ def open_door(scene: Scene, goal: Goal) -> Move:
         if scene.opening_m > HELD_M:
             return Move(bar, rotation, True)
         _, ahead = _door(scene, goal, at - PULL_RAD)
-        return Move(hinge + ahead @ stand, _flat(scene, ahead, 1), True)
+        return Move(hinge + ahead @ stand, _across(scene, ahead), True)
     off = max(abs(aside) - 0.008, abs(across) - 0.004, 0.06 * (turn - 0.25), 0.0)
     place = bar + np.array([0.0, 0.0, min(5.0 * off, BACK_M)])
     if 5.0 * off < BACK_M:
