@@ -12,16 +12,18 @@ from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
+_FINGER = ((0.0575, -0.001, 0.009), (0.0610, -0.012, -0.001), (0.0655, -0.026, -0.012), (0.0672, -0.045, -0.026))
+"""Slices of an open finger: its outer face, from its inner one at 0.040, and between which heights; palm upwards."""
 _HAND: tuple[tuple[tuple[float, float], ...], ...] = (
-    ((-0.0105, 0.0105), (0.040, 0.058), (-0.010, 0.009)), ((-0.0105, 0.0105), (0.040, 0.0665), (-0.045, -0.010)),
-    ((-0.0105, 0.0105), (-0.058, -0.040), (-0.010, 0.009)), ((-0.0105, 0.0105), (-0.0665, -0.040), (-0.045, -0.010)),
+    *(((-0.0105, 0.0105), (0.040, out), (low, high)) for out, low, high in _FINGER),
+    *(((-0.0105, 0.0105), (-out, -0.040), (low, high)) for out, low, high in _FINGER),
     ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
 )
-"""The open hand in its own frame, from its collision meshes: two boxes for each finger, the gap between the pads, the
-palm with the wrist."""
+"""The open hand in its own frame, from its collision meshes: two fingers, the gap between the pads, the palm with the
+wrist; the direction out of the palm is the last."""
 OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
-                np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
-"""The same as boxes, with 2 mm to spare."""
+                np.array([[(b - a) / 2 + 0.001 for a, b in box] for box in _HAND]))
+"""The same as boxes, with 1 mm to spare."""
 WRIST_M = 0.2
 """Distance of the wrist from the point between the pads."""
 REACH_M = 0.75
@@ -65,6 +67,8 @@ class Rim:
     """Of the pads above the object's origin."""
     axis: tuple[float, float] = (0.0, 0.0)
     """Axis of the vessel in the object's frame."""
+    inset_m: float = 0.015
+    """How far inside of the wall the hand may also come down; the outer finger then draws the vessel in."""
     avoid: float | None = None
     """Direction of the handle (rad, in the object's frame), where it cannot be taken; None without a handle."""
 
@@ -77,6 +81,8 @@ class Hold:
     """float64[3]: the point between the pads."""
     yaw: float
     """Turn of the hand about the vertical, in (-pi/2, pi/2]."""
+    aside_m: float = 0.0
+    """How far from where it is best taken."""
     lean: float = 0.0
     """Turn of the hand about the axis along which its fingers open, the palm towards the arm."""
 
@@ -92,7 +98,7 @@ class Hold:
 
 
 GRASPS: Mapping[str, Pinch | Rim] = {
-    "akita_black_bowl": Rim(0.0495, 0.040),
+    "akita_black_bowl": Rim(0.0495, 0.044),
     "alphabet_soup": Pinch((0, 2), 0.027),
     "bbq_sauce": Pinch((0, 1), 0.027),
     "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
@@ -105,13 +111,13 @@ GRASPS: Mapping[str, Pinch | Rim] = {
     "moka_pot": Pinch((0, 1), 0.007),
     "new_salad_dressing": Pinch((0, 2), 0.027),
     "orange_juice": Pinch((0, 2), 0.027),
-    "plate": Rim(0.066, 0.012),
-    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
-    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
+    "plate": Rim(0.066, 0.012, inset_m=0.0),
+    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), avoid=np.pi),
+    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), avoid=0.0),
     "salad_dressing": Pinch((0, 2), 0.027),
     "tomato_sauce": Pinch((0, 2), 0.027),
     "white_bowl": Rim(0.038, 0.026),
-    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
+    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), avoid=0.0),
     "wine_bottle": Pinch((0, 1), 0.030),
     "yellow_book": Pinch((0,), 0.030, (0.0016, 0.0, 0.0)),
 }
@@ -136,7 +142,7 @@ def _upright(scene: Scene, name: str) -> Iterator[Hold]:
     yaws = [_fold(np.arctan2(rotation[1, axis], rotation[0, axis]) - np.pi / 2) for axis in grasp.across]
     for yaw in sorted(yaws, key=abs):
         for slide in (0.0, grasp.slide_m, -grasp.slide_m) if grasp.slide_m else (0.0,):
-            yield Hold(point + slide * turned(yaw)[:, 0], yaw)
+            yield Hold(point + slide * turned(yaw)[:, 0], yaw, abs(slide))
 
 
 def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]:
@@ -147,7 +153,9 @@ def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]
             azimuth = np.pi / 2 + turn + side
             if grasp.avoid is not None and np.cos(azimuth - facing - grasp.avoid) > HANDLE_COSINE:
                 continue
-            yield Hold(middle + grasp.radius_m * np.array([np.cos(azimuth), np.sin(azimuth), 0.0]), _fold(turn))
+            outward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+            for inset in (0.0, grasp.inset_m) if grasp.inset_m else (0.0,):
+                yield Hold(middle + (grasp.radius_m - inset) * outward, _fold(turn), inset)
 
 
 def _fold(yaw: float) -> float:
@@ -172,7 +180,7 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
         ways = ways[:len(ways) // 2]
     in_it = [way for way in ways if _is_at(scene, way)]
     if in_it or len(ways) == 1:
-        return min(in_it or ways, key=lambda way: turn_between(scene.hand_rotation, way.rotation))
+        return min(in_it or ways, key=lambda way: _away(scene, way))
     others = joined(parts for other, parts in scene.parts.items() if other != name)
     here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
     turns = isinstance(GRASPS[kind(name)], Rim)
@@ -190,7 +198,13 @@ def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
     the hand cannot go as it is."""
     far = [np.linalg.norm((point - scene.base)[:2]) - slack
            for point, slack in ((hold.wrist, 0.0), (hold.wrist + shift, TURNING_M if turns else 0.0))]
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+
+
+def _away(scene: Scene, hold: Hold) -> float:
+    """How far the hand is from a hold, m; a turn of 1 rad counts as 10 cm."""
+    turn = turn_between(scene.hand_rotation, hold.rotation)
+    return float(np.linalg.norm(hold.position - scene.hand)) + 0.1 * turn
 
 
 def _is_at(scene: Scene, hold: Hold) -> bool:

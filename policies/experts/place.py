@@ -60,7 +60,8 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
 
 
 def _reach(scene: Scene, name: str, hold: Hold) -> Move:
-    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn_between(scene.hand_rotation, hold.rotation)
+    turn = turn_between(scene.hand_rotation, hold.rotation)
+    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn
     top = max(scene.top(name), clearance(scene, hold.position, ()))
     hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
     low = scene.hand[2] - hold.position[2]
@@ -100,7 +101,8 @@ def _nearer(scene: Scene, name: str, spot: Spot) -> float:
 
     def cost(turn: float) -> float:
         away = spot.position + yawed(turn) @ offset - scene.base
-        return 5.0 * max(0.0, np.linalg.norm(away[:2]) - REACH_M) + 0.01 * abs(turn) + max(0.0, abs(yaw + turn) - MOST_YAW_RAD)
+        far, twisted = np.linalg.norm(away[:2]) - REACH_M, abs(yaw + turn) - MOST_YAW_RAD
+        return 5.0 * max(0.0, far) + max(0.0, twisted) + 0.01 * abs(turn)
 
     return float(min(np.radians(np.arange(-90, 91, 10)), key=cost))
 
