@@ -32,7 +32,7 @@ BACK_M = 0.06
 """Height over the bar from which the open fingers come straight down."""
 
 
-def _door(scene: Scene, goal: Goal, at: float) -> tuple[np.ndarray, np.ndarray]:
+def door_frame(scene: Scene, goal: Goal, at: float) -> tuple[np.ndarray, np.ndarray]:
     """The hinge, and the rotation of the door's frame (x along the door, -y out of its face) if it stood at `at`."""
     oven = scene.rotations[goal.subject]
     c, s = np.cos(at), np.sin(at)
@@ -55,13 +55,13 @@ def _across(scene: Scene, door: np.ndarray) -> np.ndarray:
 def close_door(scene: Scene, goal: Goal) -> Move:
     """Push the outer face until the door is shut."""
     at = scene.joints[goal.joint]
-    hinge, door = _door(scene, goal, at)
+    hinge, door = door_frame(scene, goal, at)
     height = scene.positions[goal.subject][2] + PUSH_HEIGHT_M
     along, outward, _ = door.T @ (scene.hand - hinge) * np.array([1.0, -1.0, 1.0])
     rotation = _along(door)
     outside = outward > 0.02 and scene.hand[2] < height + 0.03
     if outside and abs(along - PUSH_M) < 0.07 and angle(rotation, scene.hand_rotation) < 0.8:
-        _, ahead = _door(scene, goal, at + LEAD_RAD)
+        _, ahead = door_frame(scene, goal, at + LEAD_RAD)
         return Move(_at(hinge + ahead @ np.array([PUSH_M, -GAP_M + 0.01, 0.0]), height), _along(ahead), False)
     place = _at(hinge + door @ np.array([PUSH_M, -GAP_M - OFF_M, 0.0]), height)
     return approach(scene, place, rotation, False, goal.subject, bool(outward < 0.02))
@@ -70,7 +70,7 @@ def close_door(scene: Scene, goal: Goal) -> Move:
 def open_door(scene: Scene, goal: Goal) -> Move:
     """Take the bar and pull it around the hinge."""
     at = scene.joints[goal.joint]
-    hinge, door = _door(scene, goal, at)
+    hinge, door = door_frame(scene, goal, at)
     # The gap behind the bar is narrower than the fingers are apart: they stand off by as much as they are open.
     stand = BAR_M - np.array([0.0, max(scene.opening_m / 2.0 - BEHIND_M, 0.0), 0.0])
     bar = hinge + door @ stand
@@ -81,7 +81,7 @@ def open_door(scene: Scene, goal: Goal) -> Move:
     if max(abs(aside) / 0.014, abs(across) / 0.02) < loose and -0.03 < above < 0.006 * loose and turn < 0.5 * loose:
         if scene.opening_m > HELD_M:
             return Move(bar, rotation, True)
-        _, ahead = _door(scene, goal, at - PULL_RAD)
+        _, ahead = door_frame(scene, goal, at - PULL_RAD)
         return Move(hinge + ahead @ stand, _across(scene, ahead), True)
     off = max(abs(aside) - 0.008, abs(across) - 0.004, 0.06 * (turn - 0.25), 0.0)
     place = bar + np.array([0.0, 0.0, min(5.0 * off, BACK_M)])

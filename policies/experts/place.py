@@ -11,8 +11,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from policies.experts.drive import leaning, turned, yawed
-from policies.experts.grasps import FINGER_BELOW_M, LEAN_RAD, Hold, best_hold, turn_between
-from policies.experts.scene import Goal, Move, Scene
+from policies.experts.grasps import (
+    FINGER_BELOW_M,
+    GRASPS,
+    LEAN_RAD,
+    REACH_M,
+    WRIST_M,
+    Hold,
+    Rim,
+    best_hold,
+    turn_between,
+)
+from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import Spot, spot_of, table
 
 ALIGNED_M = 0.008
@@ -27,6 +37,8 @@ SLIDE_M = 0.012
 """Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
 MARGIN_M = 0.02
 """Clearance above what is passed over."""
+MOST_YAW_RAD = 1.7
+"""Turn of the hand about the vertical that the last joint of the arm allows."""
 WIDE_M = 0.085
 """How near to the hand's way things count as being on it."""
 
@@ -48,7 +60,8 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
 
 
 def _reach(scene: Scene, name: str, hold: Hold) -> Move:
-    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn_between(scene.hand_rotation, hold.rotation)
+    turn = turn_between(scene.hand_rotation, hold.rotation)
+    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn
     top = max(scene.top(name), clearance(scene, hold.position, ()))
     hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
     low = scene.hand[2] - hold.position[2]
@@ -67,14 +80,31 @@ def slide(scene: Scene, goal: Goal) -> Move:
 
 
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
-    about = yawed(spot.turn)
+    turn = spot.turn or _nearer(scene, name, spot)
+    about = yawed(turn)
     target = spot.position + about @ (scene.hand - scene.positions[name])
-    error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(spot.turn)
+    error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(turn)
     hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
     return Move(_sloped(scene.hand, target, share * rise), about @ level(scene), not arrived)
+
+
+def _nearer(scene: Scene, name: str, spot: Spot) -> float:
+    """rad: the least turn of a round object about the vertical that brings the hand into reach over the spot."""
+    if not isinstance(GRASPS[kind(name)], Rim):
+        return 0.0
+    offset = scene.hand - WRIST_M * level(scene)[:, 2] - scene.positions[name]
+    along = scene.hand_rotation[:, 1]
+    yaw = np.arctan2(along[0], -along[1])
+
+    def cost(turn: float) -> float:
+        away = spot.position + yawed(turn) @ offset - scene.base
+        far, twisted = np.linalg.norm(away[:2]) - REACH_M, abs(yaw + turn) - MOST_YAW_RAD
+        return 5.0 * max(0.0, far) + max(0.0, twisted) + 0.01 * abs(turn)
+
+    return float(min(np.radians(np.arange(-90, 91, 10)), key=cost))
 
 
 def _sloped(hand: np.ndarray, target: np.ndarray, above: float) -> np.ndarray:

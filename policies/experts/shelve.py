@@ -13,7 +13,7 @@ from policies.experts.scene import Goal, Move, Scene
 
 BAR_M = np.array([0.064, 0.0, 0.058])
 """Where the handle of the white and yellow mug is taken, in the mug's frame."""
-INSIDE_M = np.array([-0.002, -0.110, 0.086])
+INSIDE_M = np.array([-0.002, -0.110, 0.094])
 """Where that point ends, in the frame of the microwave: the mug stands just inside the opening, the hand is outside."""
 PITCH_RAD = 0.6
 """How far the hand is turned from pointing down to pointing away from the handle."""

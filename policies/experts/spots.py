@@ -21,8 +21,9 @@ CADDY_M = 0.06
 """Height of an object's bottom above the ground at which it is let go in a caddy."""
 APART_M: Mapping[str, float] = {"in": 0.03, "on": 0.045}
 """Predicate -> distance of each of two objects from the middle of a region that both go to."""
-OUT_M = 0.018
-"""Distance from the middle of a drawer, towards its front, at which an object is let go."""
+OUT_M, UNDER_M = 0.010, 0.029
+"""Distance from the middle of a drawer, towards its front, at which an object is let go; in one below others a bowl
+just passes between its front and the handle above."""
 DROP_M = 0.004
 """Height above its support at which an object is let go."""
 
@@ -59,7 +60,7 @@ def spot_of(scene: Scene, goal: Goal) -> Spot:
         surface = table(scene, target) if owner is None else support(scene, owner, point)
     if goal.predicate == "in" and owner is not None and "cabinet" in kind(owner):
         # Away from the cabinet, whose upper handles stand out.
-        point -= OUT_M * scene.rotations[owner][:, 1]
+        point -= (OUT_M if goal.target.endswith("top_region") else UNDER_M) * scene.rotations[owner][:, 1]
     point[:2] += _beside(scene, goal)
     point[2] = surface + above_bottom + DROP_M
     return Spot(point)
