@@ -20,7 +20,7 @@ PUSH_M, GAP_M, OFF_M = 0.125, 0.060, 0.04
 plane, and how much further away it comes down."""
 PUSH_HEIGHT_M = 0.105
 """Height of the point between the finger tips over the microwave's origin while the hand pushes; the palm is higher."""
-LEAD_RAD, PULL_RAD = 0.5, 0.3
+LEAD_RAD, PULL_RAD = 0.3, 0.3
 """How far ahead of the door the goal of the hand is that pushes, and of the one that pulls."""
 BAR_M = np.array([0.2375, -0.054, 0.0695])
 """Where the bar is taken, in the door's frame: its top is 75 mm high, and the palm just clears the top of the door."""
