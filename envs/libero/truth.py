@@ -64,7 +64,8 @@ def names_of(scene: Readings) -> Names:
               if model.jnt_type[i] != mujoco.mjtJoint.mjJNT_FREE and not model.joint(i).name.startswith(_ROBOT)]
     geoms = [(geom, number) for number, thing in enumerate(things.values()) for geom in thing.geoms]
     by_body = {thing.body: name for name, thing in things.items()}
-    goals = [_goal(model, condition, by_body, dict((a, n) for n, a in hinges), tuple(things)) for condition in facts.goal]
+    by_address = {address: name for name, address in hinges}
+    goals = [_goal(model, condition, by_body, by_address, tuple(things)) for condition in facts.goal]
     return Names(
         tuple(things), len(facts.objects), np.array([thing.body for thing in things.values()]),
         np.array([g for g, _ in geoms]), np.array([n for _, n in geoms]),
@@ -93,11 +94,12 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     """Simulator truth now. Axis letters: I instances, O of them objects, G collision geoms, S regions, J joints, N
     goals. Lengths in metres, world frame.
 
-    `base` [3] (foot of the arm), `hand` [3], `hand_rotation` [3, 3] (columns: its x; the way the fingers open; out of the palm), `opening` [1];
+    `base` [3] (foot of the arm), `hand` [3], `hand_rotation` [3, 3] (columns: its x; the way the fingers open; out of
+    the palm), `opening` [1];
     `instances` str[I], `regions` str[S], `positions` [I + S, 3], `rotations` [I + S, 3, 3], `region_half` [S, 3];
     `part_owner` int[G], `part_centres` [G, 3], `part_rotations` [G, 3, 3], `part_halves` [G, 3]: the box of each geom;
-    `grasped` bool[O] (both pads are within `TOUCH_M` of it); `joints` str[J], `joint_values` [J]; `goals` str[N, 4] (see `Names`),
-    `holds` bool[N].
+    `grasped` bool[O] (both pads are within `TOUCH_M` of it); `joints` str[J], `joint_values` [J];
+    `goals` str[N, 4] (see `Names`), `holds` bool[N].
     """
     model, data, facts = scene.model, scene.data, scene.facts
     hand = data.xmat[facts.hand_body].reshape(3, 3)
@@ -105,8 +107,8 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     centre = data.geom_xpos[names.geoms] + (rows @ model.geom_aabb[names.geoms, :3, None])[..., 0]
     left, right = data.qpos[list(facts.fingers)]
     return {
-        "base": data.xpos[names.base].copy(), "hand": data.site_xpos[facts.hand_site].copy(), "hand_rotation": hand.copy(),
-        "opening": np.array([left - right]),
+        "base": data.xpos[names.base].copy(), "hand": data.site_xpos[facts.hand_site].copy(),
+        "hand_rotation": hand.copy(), "opening": np.array([left - right]),
         "instances": np.array(names.instances), "regions": np.array(names.sites),
         "positions": np.concatenate([data.xpos[names.bodies], data.site_xpos[names.site_ids]]),
         "rotations": np.concatenate([data.xmat[names.bodies], data.site_xmat[names.site_ids]]).reshape(-1, 3, 3),

@@ -16,6 +16,8 @@ TURNED_RAD = 0.4
 """Turn that may be left when the hand comes down."""
 HIGH_M = 0.10
 """How far below the point between the finger tips a hand can reach that is turned to the side."""
+SWEEP_RAD = 0.8
+"""Turn that is not begun below the height of the way."""
 LEAST_M = 0.10
 """Height from which the hand comes down at least."""
 
@@ -53,4 +55,6 @@ def approach(scene: Scene, place: np.ndarray, rotation: np.ndarray, closed: bool
     height = top if behind else place[2] + above
     free = np.clip((scene.hand[2] - height + 0.06) / 0.03, 0.0, 1.0)
     across = scene.hand[:2] + free * (place - scene.hand)[:2]
-    return Move(np.array([*across, height]), rotation, closed)
+    # A hand that turns far among furniture sweeps over it, so it rises first.
+    low = free == 0.0 and turn > SWEEP_RAD
+    return Move(np.array([*across, height]), scene.hand_rotation if low else rotation, closed)

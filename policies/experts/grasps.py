@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,16 +12,28 @@ from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
 """How far the finger tips reach below the point between the pads."""
+_FINGER = ((0.0575, -0.001, 0.009), (0.0610, -0.012, -0.001), (0.0655, -0.026, -0.012), (0.0672, -0.045, -0.026))
+"""Slices of an open finger: its outer face, from its inner one at 0.040, and between which heights; palm upwards."""
 _HAND: tuple[tuple[tuple[float, float], ...], ...] = (
-    ((-0.0105, 0.0105), (0.040, 0.058), (-0.010, 0.009)), ((-0.0105, 0.0105), (0.040, 0.0665), (-0.045, -0.010)),
-    ((-0.0105, 0.0105), (-0.058, -0.040), (-0.010, 0.009)), ((-0.0105, 0.0105), (-0.0665, -0.040), (-0.045, -0.010)),
-    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
+    *(((-0.0105, 0.0105), (0.040, out), (low, high)) for out, low, high in _FINGER),
+    *(((-0.0105, 0.0105), (-out, -0.040), (low, high)) for out, low, high in _FINGER),
+    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)),
 )
-"""The open hand in its own frame, from its collision meshes: two boxes for each finger, the gap between the pads, the
-palm with the wrist."""
-OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
-                np.array([[(b - a) / 2 + 0.002 for a, b in box] for box in _HAND]))
-"""The same as boxes, with 2 mm to spare."""
+"""The open fingers and the gap between the pads in the hand's own frame, from its collision meshes; the direction out
+of the palm is the last."""
+_PALM = ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031))
+_ABOVE = ((-0.032, 0.032), (-0.104, 0.104), (-0.330, -0.150))
+"""Where the palm comes from on its way down."""
+
+
+def _boxes(ranges: tuple[tuple[tuple[float, float], ...], ...]) -> Parts:
+    """Boxes from their ranges in the hand's frame, with 1 mm to spare."""
+    low, high = np.moveaxis(np.array(ranges), 2, 0)
+    return Parts((low + high) / 2, np.tile(np.eye(3), (len(ranges), 1, 1)), (high - low) / 2 + 0.001)
+
+
+OUTLINE, COMING = _boxes((*_HAND, _PALM)), _boxes((*_HAND, _PALM, _ABOVE))
+"""The open hand as boxes, where it acts and with its way there."""
 WRIST_M = 0.2
 """Distance of the wrist from the point between the pads."""
 REACH_M = 0.75
@@ -31,9 +43,9 @@ LEAN_RAD = 0.4
 LEAN_YAW_RAD = 0.8
 TURNING_M = 0.04
 """How much nearer to the arm's foot a hand gets that turns a round object in the air."""
-_DESCENT = tuple(np.array([0.0, 0.0, height]) for height in (0.0, 0.06, 0.12, 0.18))
-"""Where else on its way down the hand is tested, above the grasp."""
-AROUND_M = 0.25
+AT_ONCE = 8
+"""How many ways are tested together."""
+AROUND_M = 0.35
 """Distance from an object's origin beyond which nothing can be in the way of taking it."""
 HANDLE_COSINE = 0.6
 """Cosine of the angle about a handle within which a rim is not taken."""
@@ -65,6 +77,8 @@ class Rim:
     """Of the pads above the object's origin."""
     axis: tuple[float, float] = (0.0, 0.0)
     """Axis of the vessel in the object's frame."""
+    inset_m: float = 0.015
+    """How far inside of the wall the hand may also come down; the outer finger then draws the vessel in."""
     avoid: float | None = None
     """Direction of the handle (rad, in the object's frame), where it cannot be taken; None without a handle."""
 
@@ -77,6 +91,8 @@ class Hold:
     """float64[3]: the point between the pads."""
     yaw: float
     """Turn of the hand about the vertical, in (-pi/2, pi/2]."""
+    aside_m: float = 0.0
+    """How far from where it is best taken."""
     lean: float = 0.0
     """Turn of the hand about the axis along which its fingers open, the palm towards the arm."""
 
@@ -92,7 +108,7 @@ class Hold:
 
 
 GRASPS: Mapping[str, Pinch | Rim] = {
-    "akita_black_bowl": Rim(0.0495, 0.040),
+    "akita_black_bowl": Rim(0.0495, 0.044),
     "alphabet_soup": Pinch((0, 2), 0.027),
     "bbq_sauce": Pinch((0, 1), 0.027),
     "black_book": Pinch((0,), 0.030, (0.0, -0.012, 0.0)),
@@ -105,13 +121,13 @@ GRASPS: Mapping[str, Pinch | Rim] = {
     "moka_pot": Pinch((0, 1), 0.007),
     "new_salad_dressing": Pinch((0, 2), 0.027),
     "orange_juice": Pinch((0, 2), 0.027),
-    "plate": Rim(0.066, 0.012),
-    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), np.pi),
-    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), 0.0),
+    "plate": Rim(0.066, 0.012, inset_m=0.0),
+    "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), avoid=np.pi),
+    "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), avoid=0.0),
     "salad_dressing": Pinch((0, 2), 0.027),
     "tomato_sauce": Pinch((0, 2), 0.027),
     "white_bowl": Rim(0.038, 0.026),
-    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), 0.0),
+    "white_yellow_mug": Rim(0.0485, 0.090, (-0.0186, 0.0), avoid=0.0),
     "wine_bottle": Pinch((0, 1), 0.030),
     "yellow_book": Pinch((0,), 0.030, (0.0016, 0.0, 0.0)),
 }
@@ -122,7 +138,7 @@ def holds(scene: Scene, name: str) -> Iterator[Hold]:
     """The ways of taking an object, those that turn the hand least first."""
     for way in _upright(scene, name):
         yield way
-        if abs(way.yaw) < LEAN_YAW_RAD:
+        if abs(way.yaw) < LEAN_YAW_RAD and way.aside_m == 0.0:
             yield replace(way, lean=LEAN_RAD)
 
 
@@ -136,7 +152,7 @@ def _upright(scene: Scene, name: str) -> Iterator[Hold]:
     yaws = [_fold(np.arctan2(rotation[1, axis], rotation[0, axis]) - np.pi / 2) for axis in grasp.across]
     for yaw in sorted(yaws, key=abs):
         for slide in (0.0, grasp.slide_m, -grasp.slide_m) if grasp.slide_m else (0.0,):
-            yield Hold(point + slide * turned(yaw)[:, 0], yaw)
+            yield Hold(point + slide * turned(yaw)[:, 0], yaw, abs(slide))
 
 
 def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]:
@@ -147,7 +163,9 @@ def _rim(grasp: Rim, origin: np.ndarray, rotation: np.ndarray) -> Iterator[Hold]
             azimuth = np.pi / 2 + turn + side
             if grasp.avoid is not None and np.cos(azimuth - facing - grasp.avoid) > HANDLE_COSINE:
                 continue
-            yield Hold(middle + grasp.radius_m * np.array([np.cos(azimuth), np.sin(azimuth), 0.0]), _fold(turn))
+            outward = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+            for inset in (0.0, grasp.inset_m) if grasp.inset_m else (0.0,):
+                yield Hold(middle + (grasp.radius_m - inset) * outward, _fold(turn), inset)
 
 
 def _fold(yaw: float) -> float:
@@ -155,10 +173,11 @@ def _fold(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def blocked(near: Parts, hold: Hold, shifts: Iterable[np.ndarray]) -> int:
-    """How many pairs of a part of the hand and one of the boxes `near` overlap, at the hold moved by each shift."""
-    hand = OUTLINE.moved(hold.position, hold.rotation)
-    return int(joined(hand.moved(shift, np.eye(3)) for shift in shifts).overlaps(near).sum())
+def blocked(near: Parts, ways: list[Hold], shift: np.ndarray, hand: Parts) -> np.ndarray:
+    """int[W]: how many pairs of a part of the hand and one of the boxes `near` overlap, for each way, moved by
+    `shift` (float64[3])."""
+    hands = joined(hand.moved(way.position + shift, way.rotation) for way in ways)
+    return hands.overlaps(near).reshape(len(ways), -1).sum(axis=1)
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
@@ -172,16 +191,19 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
         ways = ways[:len(ways) // 2]
     in_it = [way for way in ways if _is_at(scene, way)]
     if in_it or len(ways) == 1:
-        return min(in_it or ways, key=lambda way: turn_between(scene.hand_rotation, way.rotation))
+        return min(in_it or ways, key=lambda way: _away(scene, way))
     others = joined(parts for other, parts in scene.parts.items() if other != name)
     here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
     turns = isinstance(GRASPS[kind(name)], Rim)
     best, least = ways[0], np.inf
-    for cost, way in sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0]):
-        if cost >= least:
+    ordered = sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0])
+    for start in range(0, len(ordered), AT_ONCE):
+        costs, some = zip(*ordered[start:start + AT_ONCE], strict=True)
+        if costs[0] >= least:
             break
-        cost += blocked(here, way, _DESCENT) + 0.5 * blocked(there, way, (shift,))
-        best, least = (way, cost) if cost < least else (best, least)
+        found = costs + blocked(here, some, np.zeros(3), COMING) + 0.5 * blocked(there, some, shift, OUTLINE)
+        if found.min() < least:
+            best, least = some[int(np.argmin(found))], found.min()
     return best
 
 
@@ -190,7 +212,13 @@ def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
     the hand cannot go as it is."""
     far = [np.linalg.norm((point - scene.base)[:2]) - slack
            for point, slack in ((hold.wrist, 0.0), (hold.wrist + shift, TURNING_M if turns else 0.0))]
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+
+
+def _away(scene: Scene, hold: Hold) -> float:
+    """How far the hand is from a hold, m; a turn of 1 rad counts as 10 cm."""
+    turn = turn_between(scene.hand_rotation, hold.rotation)
+    return float(np.linalg.norm(hold.position - scene.hand)) + 0.1 * turn
 
 
 def _is_at(scene: Scene, hold: Hold) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from policies.experts.doors import close_door, open_door
 from policies.experts.drawers import close_drawer, handle, open_drawer
 from policies.experts.knobs import turn_off, turn_on
+from policies.experts.levers import WANTED, lever, sort_of
 from policies.experts.place import slide, transport
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.shelve import shelve
@@ -63,7 +64,9 @@ def motion_of(goal: Goal) -> Motion:
 
 
 def destination(scene: Scene, goal: Goal) -> tuple[np.ndarray, np.ndarray, bool]:
-    """What is worked on, where it should go (both float64[3]), and whether it is held."""
+    """What is worked on, where it should go (both float64[3]), and whether it is held; for a joint the point at which
+    it is moved, now and when it is where the goal wants it."""
     if goal.joint:
-        return scene.positions[goal.subject], scene.positions[goal.subject], False
+        wanted = WANTED[sort_of(goal), goal.predicate]
+        return lever(scene, goal, scene.joints[goal.joint]), lever(scene, goal, wanted), False
     return scene.positions[goal.subject], spot_of(scene, goal).position, scene.grasped[goal.subject]

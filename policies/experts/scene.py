@@ -53,11 +53,11 @@ class Parts:
         """The same boxes, turned and then shifted."""
         return Parts(position + self.centres @ rotation.T, rotation @ self.rotations, self.halves)
 
-    def overlaps(self, other: Parts) -> np.ndarray:
+    def overlaps(self, others: Parts) -> np.ndarray:
         """bool[G, H]: which of these boxes overlap which of the H others (separating axes of oriented boxes)."""
-        turn = np.einsum("gki,hkj->ghij", self.rotations, other.rotations)
-        away = np.einsum("ghk,gki->ghi", other.centres - self.centres[:, None], self.rotations)
-        size, mine, theirs = abs(turn) + 1e-9, self.halves[:, None], other.halves[None]
+        turn = np.einsum("gki,hkj->ghij", self.rotations, others.rotations)
+        away = np.einsum("ghk,gki->ghi", others.centres - self.centres[:, None], self.rotations)
+        size, mine, theirs = abs(turn) + 1e-9, self.halves[:, None], others.halves[None]
         apart = (abs(away) > mine + np.einsum("ghij,ghj->ghi", size, np.broadcast_to(theirs, away.shape))).any(axis=2)
         across = abs(np.einsum("ghi,ghij->ghj", away, turn))
         apart |= (across > theirs + np.einsum("ghij,ghi->ghj", size, np.broadcast_to(mine, away.shape))).any(axis=2)
@@ -67,7 +67,8 @@ class Parts:
             reach = mine[..., j, None] * size[..., k, :] + mine[..., k, None] * size[..., j, :]
             for m in range(3):
                 p, q = (m + 1) % 3, (m + 2) % 3
-                apart |= gap[..., m] > reach[..., m] + theirs[..., p] * size[..., i, q] + theirs[..., q] * size[..., i, p]
+                other = theirs[..., p] * size[..., i, q] + theirs[..., q] * size[..., i, p]
+                apart |= gap[..., m] > reach[..., m] + other
         return ~apart
 
     def near(self, point: np.ndarray, distance: float) -> Parts:
@@ -78,8 +79,13 @@ class Parts:
 
 def joined(many: Iterable[Parts]) -> Parts:
     """All boxes of several things."""
-    return Parts(*(np.concatenate(field) for field in zip(*((p.centres, p.rotations, p.halves) for p in many),
-                                                         strict=True)))
+    every = [NO_PARTS, *many]
+    fields = zip(*((parts.centres, parts.rotations, parts.halves) for parts in every), strict=True)
+    return Parts(*(np.concatenate(field) for field in fields))
+
+
+NO_PARTS = Parts(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros((0, 3)))
+"""Nothing."""
 
 
 @dataclass(frozen=True)

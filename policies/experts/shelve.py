@@ -13,7 +13,7 @@ from policies.experts.scene import Goal, Move, Scene
 
 BAR_M = np.array([0.064, 0.0, 0.058])
 """Where the handle of the white and yellow mug is taken, in the mug's frame."""
-INSIDE_M = np.array([-0.045, -0.110, 0.086])
+INSIDE_M = np.array([-0.002, -0.110, 0.094])
 """Where that point ends, in the frame of the microwave: the mug stands just inside the opening, the hand is outside."""
 PITCH_RAD = 0.6
 """How far the hand is turned from pointing down to pointing away from the handle."""
@@ -21,6 +21,8 @@ BACK_M = 0.07
 """Distance from which the open hand comes straight to the handle."""
 FRONT_M = 0.12
 """Distance before the opening at which the mug is brought to the right height and side."""
+SLANT = 0.12
+"""How much further from the hinge the hand is for every metre that the mug is still outside."""
 ALIGNED_M = 0.012
 """Error below which the mug moves in, and below which it is let go."""
 
@@ -51,6 +53,8 @@ def _insert(scene: Scene, oven: str, handle: np.ndarray) -> Move:
     end = scene.positions[oven] + frame @ INSIDE_M
     error = end - handle
     depth = float(error @ inward)
+    # A door that is not wide open leans over the way in, so the hand comes from the side away from the hinge.
+    error = error + SLANT * np.clip(depth - 0.05, 0.0, 0.25) * frame[:, 0]
     beside = error - depth * inward
     back = np.clip(6.0 * (np.linalg.norm(beside) - ALIGNED_M), 0.0, FRONT_M)
     # From the table straight up first.
