@@ -77,6 +77,11 @@ class Variant:
     baseline: bool
     """True for the full-precision variant that the others of the same policy are compared with."""
 
+    @property
+    def repeat(self) -> bool:
+        """True for full precision played a second time, which shows the noise of the comparison itself."""
+        return self.method == "aa"
+
 
 @dataclass(frozen=True)
 class RunData:

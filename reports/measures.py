@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.load import PAIR_FIELDS, RunData, Variant
-from reports.statistics import compare_pairs, wilson_interval
+from reports.load import RunData, Variant
+from reports.statistics import wilson_interval
 
 SHORT_NAMES = {
     "libero_spatial": "Spatial", "libero_object": "Object", "libero_goal": "Goal", "libero_10": "Long",
@@ -67,27 +67,6 @@ def success_columns(run: RunData, variant: Variant) -> Columns:
         "errors": int((run.errors["variant_id"] == variant.variant_id).sum()),
         "wilson95_low": low, "wilson95_high": high,
     }
-
-
-def pair_columns(run: RunData, variant: Variant) -> Columns:
-    """The variant against the baseline of its policy, over the episodes that both finished.
-
-    `difference_points` is the mean over suites of the difference of the two success rates, in percentage points.
-    """
-    names = ("pairs", "difference_points", "repaired", "regressed", "mcnemar_p")
-    baseline = run.baseline_of(variant)
-    if variant.baseline or baseline is None:
-        return dict.fromkeys(names, IS_BASELINE if variant.baseline else NO_BASELINE)
-    fields = [*PAIR_FIELDS, "success"]
-    both = run.episodes_of(baseline)[fields].merge(run.episodes_of(variant)[fields], on=list(PAIR_FIELDS),
-                                                   suffixes=("_baseline", "_variant"))
-    if both.empty:
-        return dict.fromkeys(names, Missing("no episode was finished by both this variant and its baseline")) | {
-            "pairs": 0}
-    pairs = compare_pairs(list(both["success_baseline"]), list(both["success_variant"]))
-    change = both["success_variant"].astype(float) - both["success_baseline"].astype(float)
-    difference = 100.0 * float(change.groupby(both["suite"]).mean().mean())
-    return dict(zip(names, (pairs.n, difference, pairs.repaired, pairs.regressed, pairs.p_value), strict=True))
 
 
 def memory_columns(run: RunData, variant: Variant) -> Columns:
