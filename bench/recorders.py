@@ -78,10 +78,15 @@ class ObservationRecorder:
         self._executed[decision] += 1
 
     def save(self) -> None:
-        """Write `images/CAMERA` uint8[D,H,W,3], `states` float32[D,8], `chunks` float32[D,H,7], `executed` int64[D]."""
+        """Write `images/CAMERA` uint8[D,H,W,3], `states` float32[D,8], `chunks` float32[D,H,7], `executed` int64[D].
+
+        What only a scripted expert may read is in `privileged/NAME`.
+        """
         observations = [observation for observation, _ in self._seen]
         arrays = {f"images/{camera}": np.stack([o.images[camera] for o in observations])
                   for camera in observations[0].images}
+        arrays |= {f"privileged/{name}": np.stack([o.privileged[name] for o in observations])
+                   for name in observations[0].privileged or ()}
         sink = io.BytesIO()
         np.savez_compressed(
             sink, states=np.stack([o.state for o in observations]), chunks=np.stack([c for _, c in self._seen]),
@@ -119,9 +124,13 @@ class FilmRecorder:
 def load_observations(path: Path) -> tuple[list[Observation], np.ndarray, np.ndarray]:
     """Observations, chunks float32[D,H,7] and executed counts int64[D] that an `ObservationRecorder` wrote."""
     with np.load(path) as data:
-        cameras: Mapping[str, np.ndarray] = {n.removeprefix("images/"): data[n] for n in data.files
-                                             if n.startswith("images/")}
+        cameras, truth = _named(data, "images/"), _named(data, "privileged/")
         states, instruction = data["states"], str(data["instruction"])
-        observations = [Observation({c: images[i] for c, images in cameras.items()}, states[i], instruction)
+        observations = [Observation({c: images[i] for c, images in cameras.items()}, states[i], instruction,
+                                    {name: values[i] for name, values in truth.items()} or None)
                         for i in range(len(states))]
         return observations, data["chunks"], data["executed"]
+
+
+def _named(data: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): data[name] for name in data if name.startswith(prefix)}

@@ -18,6 +18,10 @@ from bench.errors import UsageError
 
 FULL_PRECISION = "fp"
 """The method name of the baseline."""
+REPEAT = "aa"
+"""The method name of the baseline played a second time (A/A): what it differs by is the noise of the comparison."""
+STOPS = ("never", "sequential")
+"""When comparisons may end before all episodes are played."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,10 @@ class BenchSpec:
     """Whether init state 0 of every task is filmed."""
     allow_unsupported: bool
     """Whether a variant may run although its method could not quantize a layer that it wanted."""
+    margin_points: float = 2.0
+    """Percentage points by which a variant may be worse and still count as non-inferior; declared before the run."""
+    stop: str = "never"
+    """One of `STOPS`: "sequential" ends a variant's comparison as soon as its verdict is certain."""
 
     def __post_init__(self) -> None:
         if not self.variants or not self.variants[0].baseline:
@@ -117,6 +125,9 @@ class BenchSpec:
         for name in ("trials", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.stop not in STOPS or not 0 < self.margin_points < 100:
+            raise UsageError(f"legal are stop {' or '.join(STOPS)} and 0 < margin_points < 100, "
+                             f"got {self.stop!r} and {self.margin_points}")
         if not 0 <= self.seed < 2**32 or not self.divergence_mm > 0:
             raise UsageError("legal are 0 <= seed < 2**32 and divergence_mm > 0, "
                              f"got {self.seed} and {self.divergence_mm}")
