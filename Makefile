@@ -17,6 +17,7 @@ VIDEO ?= on
 AA ?=
 MARGIN ?= 2
 STOP ?= never
+LATENCY ?= paused
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -47,6 +48,7 @@ help: ## show targets and variables
 	@echo "  AA          1: play full precision a second time, for the noise floor  now: $(AA)"
 	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
+	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -69,7 +71,7 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 	  --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
 	  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
 	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') \
-	  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' $(ARGS)
+	  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

@@ -95,6 +95,9 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
                        help="distance at which two trajectories have parted (default: %(default)s)")
     bench.add_argument("--aa", action="store_true",
                        help="play full precision a second time: what it differs by is the noise of the comparison")
+    bench.add_argument("--latency", default="paused",
+                       help="simulated time that a decision takes: paused, fixed:MS, or device:FILE with times "
+                       "measured there, such as a run's timings/DEVICE.json (default: %(default)s)")
     bench.add_argument("--margin", type=float, default=2.0,
                        help="percentage points by which a method may be worse and still be non-inferior "
                        "(default: %(default)s)")

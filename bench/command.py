@@ -14,6 +14,7 @@ from typing import Any
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
+from bench.latency import parse_latency
 from bench.pool import suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
@@ -88,7 +89,8 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
         suite=args.suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
         assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
-        margin_points=args.margin, stop=args.stop)
+        margin_points=args.margin, stop=args.stop,
+        latency=parse_latency(args.latency, variants))
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:

@@ -10,6 +10,7 @@ from typing import Any
 from bench.drift import episode_drift
 from bench.errors import StoreMismatch
 from bench.folder import write_json
+from bench.latency import latency_of
 from bench.pool import EnvironmentPool
 from bench.progress import Progress
 from bench.protocol import PROTOCOLS, Protocol
@@ -115,7 +116,8 @@ def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Envi
         recorders.append(ObservationRecorder(folder.observations(key)))
     if spec.video and key.init_state == 0:
         recorders.append(FilmRecorder(folder.frames(key), env))
-    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)))
+    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)),
+                     latency_of(spec.latency))
     if variant.baseline or record.outcome == "error":
         return record
     try:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import UsageError
@@ -78,6 +78,10 @@ class EpisodeKey:
         """Four 32-bit numbers from which the policy's sampling noise derives; equal for every variant."""
         return self._derive("policy noise")
 
+    def latency_key(self) -> tuple[int, ...]:
+        """Four 32-bit numbers that choose among measured latencies; equal for every variant."""
+        return self._derive("latency")
+
     def _derive(self, purpose: str) -> tuple[int, ...]:
         digest = hashlib.sha256(f"{purpose}/{self.pair}".encode()).digest()
         return tuple(int.from_bytes(digest[i:i + 4], "big") for i in range(0, 16, 4))
@@ -111,6 +115,8 @@ class BenchSpec:
     """Whether a variant may run although its method could not quantize a layer that it wanted."""
     margin_points: float = 2.0
     """Percentage points by which a variant may be worse and still count as non-inferior; declared before the run."""
+    latency: Mapping[str, Any] = field(default_factory=lambda: {"name": "paused"})
+    """Simulated time of a decision, as `bench.latency.parse_latency` describes it."""
     stop: str = "never"
     """One of `STOPS`: "sequential" ends a variant's comparison as soon as its verdict is certain."""
 
@@ -154,7 +160,7 @@ class BenchSpec:
 
         More trials, tasks or variants extend a run; any other difference makes it another run.
         """
-        reasons = [f"{f.name}: {getattr(other, f.name)!r} in the folder, {getattr(self, f.name)!r} now"
+        reasons = [f"{f.name}: {_short(getattr(other, f.name))} in the folder, {_short(getattr(self, f.name))} now"
                    for f in dataclasses.fields(self)
                    if f.name not in ("tasks", "variants", "trials") and getattr(self, f.name) != getattr(other, f.name)]
         if self.trials < other.trials:
@@ -169,6 +175,10 @@ class BenchSpec:
 def canonical(data: Any) -> str:
     """JSON text that is equal for equal data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(value: Any) -> str:
+    return repr(value["name"] if isinstance(value, Mapping) else value)
 
 
 def _exactly(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:

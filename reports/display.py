@@ -181,10 +181,14 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             _column("Threshold mm", "{:g}", "divergence_threshold_mm")]),
         variant_table(table, "Latency", (
             "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
-            "doing. Timed: median of separate, interleaved timing, the only source of a speed-up."), [
+            "doing. Deadline: a decision longer than the 50 ms of a control step, in simulated time where the world "
+            "went on while the policy decided; held: steps that passed without a plan meanwhile. Timed: median of "
+            "separate, interleaved timing, the only source of a speed-up."), [
             _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
                                                                             "latency_ms_p95"),
-            _column("Decisions", "{}", "latency_decisions"), *timed, *speed, *speed_range]),
+            _column("Decisions", "{}", "latency_decisions"),
+            _column("Deadlines missed %", "{:.1f}", "deadline_misses_percent"),
+            _column("Held steps %", "{:.1f}", "held_steps_percent"), *timed, *speed, *speed_range]),
     ]
 
 

@@ -36,11 +36,15 @@ class Missing:
     """Why, as a footnote: no capital, no full stop."""
 
 
+DEADLINE_MS = 50.0
+"""Length of a control step at LIBERO's 20 Hz: a slower decision has missed its deadline."""
+
 Columns = dict[str, Any]
 """Column of the results table -> value or `Missing`."""
 
 NO_BASELINE = Missing("the run has no full-precision baseline of this policy")
 IS_BASELINE = Missing("this is the full-precision baseline that the others are compared with")
+WORLD_WAITED = Missing("the world waited while the policy decided (latency paused)")
 NO_EPISODE = Missing("no episode has finished")
 
 
@@ -149,14 +153,27 @@ def _divergence(drifts: list[Mapping[str, Any]]) -> Columns:
 
 
 def latency_columns(run: RunData, variant: Variant) -> Columns:
-    """Wall milliseconds per decision inside the episodes: median and 95th percentile over all decisions."""
+    """Wall milliseconds per decision inside the episodes: median and 95th percentile over all decisions.
+
+    Deadlines are those of the control rate: of simulated decision times if there were any, else of wall times.
+    """
     episodes = run.episodes_of(variant)
     samples = np.concatenate([np.asarray(x, dtype=np.float64) for x in episodes["latencies_ms"]] or [np.empty(0)])
+    names = ("latency_ms_median", "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent")
     if not samples.size:
         absent = NO_EPISODE if episodes.empty else Missing("the records hold no decision latency")
-        return {"latency_ms_median": absent, "latency_ms_p95": absent, "latency_decisions": 0}
+        return dict.fromkeys(names, absent) | {"latency_decisions": 0}
     median, p95 = np.percentile(samples, [50, 95])
-    return {"latency_ms_median": float(median), "latency_ms_p95": float(p95), "latency_decisions": int(samples.size)}
+    realtime = [r for r in episodes["realtime"] if r is not None]
+    held: Any = WORLD_WAITED
+    if realtime:
+        misses, decisions = sum(r["deadline_misses"] for r in realtime), sum(len(r["latency_ms"]) for r in realtime)
+        held = 100.0 * sum(r["held_steps"] for r in realtime) / max(int(episodes["steps"].sum()), 1)
+    else:
+        misses, decisions = int((samples > DEADLINE_MS).sum()), samples.size
+    return {"latency_ms_median": float(median), "latency_ms_p95": float(p95), "latency_decisions": int(samples.size),
+            "deadline_misses": misses, "deadline_misses_percent": 100.0 * misses / decisions,
+            "held_steps_percent": held}
 
 
 def timed_devices(run: RunData) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reports.load import RunData
+from reports.load import PAUSED, RunData, latency_name
 from reports.noise import noise_notice
 from reports.table import is_complete
 from reports.verdict import saved_episodes
@@ -23,6 +23,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
     return [
         ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
         ("Protocol", _flat({k: v for k, v in header["protocol"].items() if k != "deviations"})),
+        ("Latency", latency_name(header)),
         ("Machine", _flat(header["machine"])),
         ("Renderer", header.get("renderer") or UNKNOWN),
         ("Commit", _commit(header)),
@@ -47,6 +48,9 @@ def notices(run: RunData) -> list[str]:
     if deviations:
         lines.append(f"These are not figures of protocol {run.header['protocol'].get('name')!r} as published. "
                      + "; ".join(deviations) + ".")
+    if latency_name(run.header) != PAUSED:
+        lines.append(f"The world went on while the policy decided (latency {latency_name(run.header)}). These figures "
+                     "are not comparable with those of a world that waits.")
     lines += [line for line in (noise_notice(run), _saved_notice(run)) if line is not None]
     if not is_complete(run):
         lines.append(f"The run is not complete: {len(run.episodes)} episodes have finished and {len(run.errors)} "

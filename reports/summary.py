@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.load import RunData
+from reports.load import RunData, latency_name
 from reports.measures import AXES, timed_devices
 from reports.noise import noise_floor
 from reports.table import Results, is_complete
@@ -17,7 +17,7 @@ FIGURES = (
     "verdict", "difference_points", "pairs", "repaired", "regressed", "mcnemar_p", "different_p", "noninferior_p",
     "margin_points", "pairs_for_margin", "storage_bytes", "held_bytes",
     "component_bytes", "mean_bits", "mean_bits_per_weight", "first_divergence_step_median", "latency_ms_median",
-    "latency_ms_p95",
+    "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent",
 )
 """Columns that the summary takes over as they are, after the rates; None where nothing was measured."""
 
@@ -32,6 +32,7 @@ def summary(run: RunData, table: Results) -> dict[str, Any]:
         "run": str(run.path),
         "assets": run.header["assets"],
         "protocol": run.header["protocol"].get("name"),
+        "latency": latency_name(run.header),
         "variants": {str(vid): _variant(run, table, str(vid), row) for vid, row in table.frame.iterrows()},
         "noise_floor": noise_floor(run),
         "sequential": saved_episodes(run),
