@@ -46,7 +46,11 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
-        report(folder)
+        if args.shadow:
+            from bench.shadow import shadow_variants
+
+            shadow_variants(spec, store, shown=not args.quiet)
+        report(folder, ladder=args.shadow)
     for record in errors:
         print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
     if missing:
@@ -55,9 +59,9 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 1 if missing else 0
 
 
-def report(folder: Path) -> None:
-    """Write videos and reports from the files of a run; print the table, then the summary on one line."""
-    from reports.console import console_table
+def report(folder: Path, ladder: bool = False) -> None:
+    """Write videos and reports from the files of a run; print the table (and the ladder), then the summary."""
+    from reports.console import console_ladder, console_table
     from reports.video import write_videos
     from reports.write import read_summary, write_reports
 
@@ -65,6 +69,8 @@ def report(folder: Path) -> None:
         write_videos(folder)
     write_reports(folder)
     print(console_table(folder))
+    if ladder:
+        print(f"\n{console_ladder(folder)}\n")
     print(json.dumps(read_summary(folder), allow_nan=False))
 
 

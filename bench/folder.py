@@ -45,6 +45,10 @@ class RunFolder:
         """What the full-precision policy saw and answered; equal for every variant of a pair."""
         return self.root / "observations" / f"{key.pair}.npz"
 
+    def shadow(self, key: EpisodeKey) -> Path:
+        """What a variant would have done while full precision was in control."""
+        return self.root / "shadows" / key.variant_id / f"{key.pair}.json"
+
     def frames(self, key: EpisodeKey) -> Path:
         """Film of one episode."""
         return self.frames_folder / key.variant_id / f"{key.pair}.mp4"

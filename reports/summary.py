@@ -7,6 +7,7 @@ from typing import Any
 from reports.load import RunData, latency_name
 from reports.measures import AXES, timed_devices
 from reports.noise import noise_floor
+from reports.rungs import ladder_json
 from reports.table import Results, is_complete
 from reports.verdict import saved_episodes
 
@@ -35,6 +36,7 @@ def summary(run: RunData, table: Results) -> dict[str, Any]:
         "latency": latency_name(run.header),
         "variants": {str(vid): _variant(run, table, str(vid), row) for vid, row in table.frame.iterrows()},
         "noise_floor": noise_floor(run),
+        "drift_ladder": ladder_json(run),
         "sequential": saved_episodes(run),
         "complete": is_complete(run),
     }
