@@ -119,6 +119,10 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
+    bench.add_argument("--isolate", action="store_true",
+                       help="keep the environments in a process of their own, whose death is an error of one episode")
+    bench.add_argument("--timeout-s", type=float, default=300.0,
+                       help="seconds without a decision or a step after which an episode hangs (default: %(default)s)")
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

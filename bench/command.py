@@ -17,7 +17,7 @@ from bench.folder import RunFolder
 from bench.latency import parse_latency
 from bench.pool import suite_module
 from bench.protocol import PROTOCOLS
-from bench.provenance import commit, machine, packages, usable_cpus
+from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
@@ -42,7 +42,7 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, shown=not args.quiet)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
@@ -113,7 +113,8 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
     head, dirty = commit(package_root())
     return RunHeader(
         spec=spec, assets=found.assets,
-        protocol=stamped_protocol(spec), machine=machine(), packages=packages(), commit=head, dirty=dirty,
+        protocol=stamped_protocol(spec), machine=machine(), packages=packages(),
+        code=code(package_root()), commit=head, dirty=dirty,
         renderer=found.renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
