@@ -18,6 +18,8 @@ AA ?=
 MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
+BASELINE ?= baseline.json
+MODE ?= fast
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -25,7 +27,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift quantize bench-sim list preflight report assets pocket test lint clean
+.PHONY: help venv install bench drift baseline check quantize bench-sim list preflight report assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -38,7 +40,7 @@ help: ## show targets and variables
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
-	@echo "  OUT         folder that make quantize writes; empty: variants/POLICY-METHOD  now: $(OUT)"
+	@echo "  OUT         what make quantize and make baseline write; empty: variants/POLICY-METHOD, baseline.json  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -49,6 +51,8 @@ help: ## show targets and variables
 	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
+	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
+	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -77,6 +81,12 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 
 drift: $(STAMP) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
 	@$(VENV)/bin/qvla-bench drift $(RUN_OPTIONS)
+
+baseline: $(STAMP) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
+	@$(VENV)/bin/qvla-bench baseline $(RUN_OPTIONS) --out '$(or $(OUT),baseline.json)'
+
+check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays
+	@$(VENV)/bin/qvla-bench check --policy '$(POLICY)' --baseline '$(BASELINE)' --mode '$(MODE)' $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

@@ -51,6 +51,15 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
             shadow_variants(spec, store, shown=not args.quiet)
         report(folder, ladder=args.shadow)
+        if args.out is not None and not missing:
+            from bench.baseline import least_pairs, write_baseline
+
+            made = write_baseline(Path(args.out), spec, store)
+            print(f"wrote {made.path} with {len(made.recorded)} recorded episodes", file=sys.stderr)
+            if len(made.outcomes) < least_pairs(spec.margin_points):
+                print(f"{len(made.outcomes)} episodes are enough for the fast mode of `check`; its closed-loop mode "
+                      f"needs {least_pairs(spec.margin_points)} or more for a margin of {spec.margin_points:g} points",
+                      file=sys.stderr)
     for record in errors:
         print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
     if missing:
@@ -106,6 +115,12 @@ def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
                              suite_module(spec.suite).assets_stamp(spec.assets))
     return ensure_healthy(spec.suite, spec.assets, args.any_mujoco, args.runs_dir,
                           lambda line: print(line, file=sys.stderr))
+
+
+def header_of(spec: BenchSpec, any_mujoco: bool = False) -> RunHeader:
+    """The header of a run that no command line describes."""
+    found = Circumstances(renderer_of(spec.suite, any_mujoco), suite_module(spec.suite).assets_stamp(spec.assets))
+    return make_header(spec, found, ())
 
 
 def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str]) -> RunHeader:
