@@ -18,6 +18,7 @@ AA ?=
 MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
+WORKERS ?= 1
 BASELINE ?= baseline.json
 MODE ?= fast
 ARGS ?=
@@ -51,6 +52,7 @@ help: ## show targets and variables
 	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
+	@echo "  WORKERS     processes that play at the same time             now: $(WORKERS)"
 	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
@@ -74,7 +76,7 @@ RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '
   --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
   $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
   $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') \
-  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(ARGS)
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' --workers '$(WORKERS)' $(ARGS)
 
 bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
 	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)

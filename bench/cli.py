@@ -121,7 +121,8 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     _add_official(bench)
     bench.add_argument("--protocol", default="oft", help="how episodes are played (default: %(default)s)")
     bench.add_argument("--seed", type=int, default=0, help="every random number derives from it (default: %(default)s)")
-    bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs)")
+    bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs, dealt to "
+                       "the workers)")
     bench.add_argument("--video", action=argparse.BooleanOptionalAction, default=True,
                        help="film init state 0 of every task (default: on)")
     bench.add_argument("--divergence-mm", type=float, default=5.0,
@@ -141,6 +142,9 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
+    bench.add_argument("--workers", type=int, default=1,
+                       help="processes that play at the same time; results are equal for equal --threads "
+                       "(default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
                        help="keep the environments in a process of their own, whose death is an error of one episode")
     bench.add_argument("--timeout-s", type=float, default=300.0,
