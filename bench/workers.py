@@ -8,6 +8,7 @@ whatever reason, costs the episode that it played, which becomes an error; anoth
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from bench.errors import BenchError
 from bench.folder import RunFolder
 from bench.player import Player, failed
 from bench.records import EpisodeRecord
+from bench.rollout import one_line
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 
 Settings = tuple[BenchSpec, RunFolder, float, bool]
@@ -52,6 +54,7 @@ class Crew:
         """Records in the order in which they come; raises what preparing the variant raises, in whichever process."""
         for worker in self._workers:
             worker.keys = deque(k for k in keys if k.task % len(self._workers) == self._workers.index(worker))
+        for worker in self._workers:
             self._deal(worker, variant)
         while busy := [w for w in self._workers if w.playing is not None]:
             for pipe in wait([w.pipe for w in busy]):
@@ -130,5 +133,13 @@ def _serve(pipe: Connection, settings: Settings) -> None:
                 if new:
                     pipe.send(("audit", audit))
                 pipe.send(("record", player.play(key)))
-            except BenchError as error:
-                pipe.send(("raised", error))
+            except Exception as error:
+                pipe.send(("raised", _sendable(error)))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error itself, or its words if it cannot be sent."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return BenchError(f"in a worker: {one_line(error)}")
