@@ -27,6 +27,9 @@ START_NOISE_RAD = 0.02
 """Standard deviation of the arm's start pose in drawn placements; that of the official init states."""
 
 
+FILM_MULTISAMPLES = 4
+"""Samples a pixel in pictures for people; MuJoCo's default."""
+
 Stepping = Literal["fast", "exact"]
 """How physics are computed: within rounding of the stock environment, or equal to it in every bit."""
 
@@ -82,7 +85,7 @@ class LiberoEnv:
         self.image_size = image_size
         self.privileged = privileged
         self.scene = scene
-        self._renderers: dict[int, object] = {}
+        self._renderers: dict[tuple[int, int | None], object] = {}
 
     def reset(self, init_state: int | None, seed: int, observe: bool = True) -> Observation | None:
         """See `envs.types.Environment`."""
@@ -114,19 +117,24 @@ class LiberoEnv:
         }
 
     def render(self, camera: str, size: int) -> np.ndarray:
-        """See `envs.types.Environment`."""
-        return self._draw(CAMERAS.get(camera, camera), size)
+        """See `envs.types.Environment`; antialiased, whatever the policy's images are."""
+        return self._draw(CAMERAS.get(camera, camera), size, FILM_MULTISAMPLES)
 
-    def _draw(self, camera: str, size: int) -> np.ndarray:
+    def _draw(self, camera: str, size: int, multisamples: int | None = None) -> np.ndarray:
         import mujoco
 
-        if size not in self._renderers:
+        if (size, multisamples) not in self._renderers:
+            quality = self.scene.model.vis.quality
+            own = quality.offsamples
+            # Read once, when the renderer is made.
+            quality.offsamples = own if multisamples is None else multisamples
             renderer = mujoco.Renderer(self.scene.model, size, size)
+            quality.offsamples = own
             options = mujoco.MjvOption()
             options.geomgroup[:] = 0
             options.geomgroup[1] = 1
-            self._renderers[size] = (renderer, options)
-        renderer, options = self._renderers[size]
+            self._renderers[size, multisamples] = (renderer, options)
+        renderer, options = self._renderers[size, multisamples]
         renderer.update_scene(self.scene.data, camera, options)
         return renderer.render()
 

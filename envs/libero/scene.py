@@ -14,7 +14,7 @@ import numpy as np
 from envs.libero import suite as suites
 from envs.libero.facts import Readings
 from envs.libero.process import prepare
-from envs.pack.robot import use_lean_meshes
+from envs.pack.robot import use_lean_look
 from envs.types import InitStateError, TaskSpec
 
 _PLACEMENT_TRIES = 200
@@ -33,7 +33,7 @@ def _problem(task: TaskSpec, assets: Path, lean: bool, camera_pixels: int = 0):
 
     def initialize(self, xml_string=None):
         xml = xml_string or self.model.get_xml()
-        super(problem, self)._initialize_sim(use_lean_meshes(xml, assets) if lean else xml)
+        super(problem, self)._initialize_sim(use_lean_look(xml, assets) if lean else xml)
         # The constructor goes on to place the fixtures, but the samplers assume them where the compiler put them.
         model = self.sim.model._model
         self.compiled_poses = model.body_pos.copy(), model.body_quat.copy()
