@@ -20,8 +20,14 @@ ROUND ?= 0
 EPISODES ?= 40
 DRIVER ?= expert
 BETA ?=
-WORKERS ?=
 DATA ?= data/pocket
+AA ?=
+MARGIN ?= 2
+STOP ?= never
+LATENCY ?= paused
+WORKERS ?=
+BASELINE ?= baseline.json
+MODE ?= fast
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -29,7 +35,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize bench-sim parity list preflight report assets pocket pocket-data test lint clean
+.PHONY: help venv install bench drift baseline check quantize bench-sim parity list preflight report assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -42,7 +48,7 @@ help: ## show targets and variables
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
-	@echo "  OUT         folder that make quantize writes; empty: variants/POLICY-METHOD  now: $(OUT)"
+	@echo "  OUT         what make quantize and make baseline write; empty: variants/POLICY-METHOD, baseline.json  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -55,8 +61,14 @@ help: ## show targets and variables
 	@echo "  EPISODES    episodes per task of make pocket-data           now: $(EPISODES)"
 	@echo "  DRIVER      expert, a policy, or POLICY:FOLDER that make pocket-data follows  now: $(DRIVER)"
 	@echo "  BETA        share of a policy's decisions that the expert drives; empty: 0.3  now: $(BETA)"
-	@echo "  WORKERS     processes of make pocket-data; empty: all cores now: $(WORKERS)"
 	@echo "  DATA        folder of all rounds                            now: $(DATA)"
+	@echo "  AA          1: play full precision a second time, for the noise floor  now: $(AA)"
+	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
+	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
+	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
+	@echo "  WORKERS     processes at the same time; empty: 1, of make pocket-data all cores  now: $(WORKERS)"
+	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
+	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -74,12 +86,24 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
 	@touch $@
 
+RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
+  --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
+  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
+  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
+  $(if $(THREADS),--threads '$(THREADS)') \
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
+
 bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
-	@$(VENV)/bin/qvla-bench bench --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
-	  --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
-	  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
-	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
-	  $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)
+
+drift: $(STAMP) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
+	@$(VENV)/bin/qvla-bench drift $(RUN_OPTIONS)
+
+baseline: $(STAMP) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
+	@$(VENV)/bin/qvla-bench baseline $(RUN_OPTIONS) --out '$(or $(OUT),baseline.json)'
+
+check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays
+	@$(VENV)/bin/qvla-bench check --policy '$(POLICY)' --baseline '$(BASELINE)' --mode '$(MODE)' $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

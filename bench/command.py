@@ -14,12 +14,13 @@ from typing import Any
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
+from bench.latency import parse_latency
 from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
-from bench.provenance import commit, machine, packages, usable_cpus
+from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
-from bench.spec import FULL_PRECISION, BenchSpec
+from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name
 from policies.registry import POLICIES
@@ -41,11 +42,24 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, shown=not args.quiet)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
-        report(folder)
+        if args.shadow:
+            from bench.shadow import shadow_variants
+
+            shadow_variants(spec, store, shown=not args.quiet)
+        report(folder, ladder=args.shadow)
+        if args.out is not None and not missing:
+            from bench.baseline import least_pairs, write_baseline
+
+            made = write_baseline(Path(args.out), spec, store)
+            print(f"wrote {made.path} with {len(made.recorded)} recorded episodes", file=sys.stderr)
+            if len(made.outcomes) < least_pairs(spec.margin_points):
+                print(f"{len(made.outcomes)} episodes are enough for the fast mode of `check`; its closed-loop mode "
+                      f"needs {least_pairs(spec.margin_points)} or more for a margin of {spec.margin_points:g} points",
+                      file=sys.stderr)
     for record in errors:
         print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
     if missing:
@@ -54,9 +68,9 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 1 if missing else 0
 
 
-def report(folder: Path) -> None:
-    """Write videos and reports from the files of a run; print the table, then the summary on one line."""
-    from reports.console import console_table
+def report(folder: Path, ladder: bool = False) -> None:
+    """Write videos and reports from the files of a run; print the table (and the ladder), then the summary."""
+    from reports.console import console_ladder, console_table
     from reports.video import write_videos
     from reports.write import read_summary, write_reports
 
@@ -64,6 +78,8 @@ def report(folder: Path) -> None:
         write_videos(folder)
     write_reports(folder)
     print(console_table(folder))
+    if ladder:
+        print(f"\n{console_ladder(folder)}\n")
     print(json.dumps(read_summary(folder), allow_nan=False))
 
 
@@ -73,10 +89,15 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     suite = suite_name(args.suite)
     lookup("protocol", args.protocol, PROTOCOLS)
     assets, stepping = legal_assets(suite, args.assets), legal_stepping(suite, args.stepping)
+    if args.workers < 1 or not args.timeout_s > 0:
+        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {args.workers} and "
+                         f"{args.timeout_s:g}")
+    if args.stop not in STOPS:
+        raise UsageError(unknown("stop", args.stop, STOPS))
     saved = named_folder(args.policy)
     policy = legal_policy(suite, args.policy if saved is None else saved_config(saved).origin.policy)
     default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
-    variants = make_variants(policy, split_methods(args.method or default), saved)
+    variants = make_variants(policy, [*([REPEAT] if args.aa else []), *split_methods(args.method or default)], saved)
     tasks = suite_module(suite).tasks(suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)
@@ -85,9 +106,10 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
                          f"got {args.trials}")
     return BenchSpec(
         suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
-        assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
+        assets=assets, threads=max(usable_cpus() // args.workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
-        stepping=stepping)
+        margin_points=args.margin, stop=args.stop,
+        latency=parse_latency(args.latency, variants), stepping=stepping)
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
@@ -99,12 +121,19 @@ def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
                           lambda line: print(line, file=sys.stderr))
 
 
+def header_of(spec: BenchSpec, any_mujoco: bool = False) -> RunHeader:
+    """The header of a run that no command line describes."""
+    found = Circumstances(renderer_of(spec.suite, any_mujoco), suite_module(spec.suite).assets_stamp(spec.assets))
+    return make_header(spec, found, ())
+
+
 def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str]) -> RunHeader:
     """The spec with everything that a stranger needs to know of its circumstances."""
     head, dirty = commit(package_root())
     return RunHeader(
         spec=spec, assets=found.assets,
-        protocol=stamped_protocol(spec), machine=machine(), packages=packages(), commit=head, dirty=dirty,
+        protocol=stamped_protocol(spec), machine=machine(), packages=packages(),
+        code=code(package_root()), commit=head, dirty=dirty,
         renderer=found.renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
 
 

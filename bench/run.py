@@ -1,76 +1,73 @@
-"""Walk a spec: every episode that the store does not have yet, one policy in memory at a time."""
+"""Walk a spec: every episode that the store does not have yet, in one process or in several."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
-from bench.drift import episode_drift
 from bench.errors import StoreMismatch
 from bench.folder import write_json
-from bench.pool import EnvironmentPool
+from bench.player import TIMEOUT_S, Player
 from bench.progress import Progress
-from bench.protocol import PROTOCOLS, Protocol
-from bench.recorders import FilmRecorder, ObservationRecorder, Recorder, TraceRecorder
 from bench.records import EpisodeRecord, RunStore
-from bench.rollout import one_line, rollout
+from bench.schedule import batches, partner, wanted
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
-from bench.variants import build, require_supported
-from envs.types import Environment
-from policies.base import Policy
+from bench.workers import Crew
+
+Play = Callable[[PolicyVariant, Sequence[EpisodeKey]], Iterator[EpisodeRecord]]
+"""Plays episodes of a variant; records come in any order."""
 
 
-def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]:
+def run(spec: BenchSpec, store: RunStore, shown: bool = True, timeout_s: float = TIMEOUT_S, isolate: bool = False,
+        workers: int = 1) -> set[EpisodeKey]:
     """Play what is missing; return the keys that still have no outcome, empty if the run is complete.
 
     An episode that ends in an error is recorded and left for the next run. A variant's episode waits until its
-    full-precision partner has an outcome, because its drift is measured against it.
+    full-precision partner has an outcome, because its drift is measured against it. `isolate` keeps environments in a
+    process of their own, whose death is an error of one episode; `workers` play at the same time, with equal results.
     """
     total = sum(1 for _ in spec.episodes())
-    with EnvironmentPool(spec.suite, spec.assets, spec.stepping) as pool, \
-            Progress(total, len(store.keys()), shown) as progress:
-        for variant in spec.variants:
-            _run_variant(spec, variant, store, pool, progress)
-    return set(spec.episodes()) - store.keys()
+    with Progress(total, len(store.keys()), shown) as progress, ExitStack() as open_things:
+        play = _player(spec, store, progress, timeout_s, isolate, workers, open_things)
+        for variant, keys in batches(spec, store):
+            done = store.keys()
+            ready = [k for k in keys if variant.baseline or partner(spec, k) in done]
+            for record in play(variant, ready) if ready else ():
+                store.append(record)
+                progress.add(record)
+                if record.outcome == "error":
+                    progress.say(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}")
+    return wanted(spec, store) - store.keys()
 
 
-def _run_variant(spec: BenchSpec, variant: PolicyVariant, store: RunStore, pool: EnvironmentPool,
-                 progress: Progress) -> None:
-    done = store.keys()
-    keys = [k for k in spec.episodes() if k.variant_id == variant.variant_id and k not in done]
-    if not keys:
-        return
-    progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
-    policy, audit = prepared(spec, variant)
-    _keep_audit(store, variant, audit)
-    protocol, warm = PROTOCOLS[spec.protocol], False
-    for key in keys:
-        if not variant.baseline and _partner(spec, key) not in done:
-            continue
-        env = pool.get(key.task, policy)
-        if not warm:
-            # The first call of a network allocates and tunes; its latency is nobody's. The record is thrown away.
-            rollout(env, policy, key, replace(protocol, max_steps={spec.suite: 1}))
-            warm = True
-        record = _episode(spec, variant, key, env, policy, protocol, store)
-        store.append(record)
-        progress.add(record)
-        if record.outcome == "error":
-            progress.say(f"error in {key.variant_id} {key.pair}: {record.reason}")
-            pool.drop(env)
+def _player(spec: BenchSpec, store: RunStore, progress: Progress, timeout_s: float, isolate: bool, workers: int,
+            open_things: ExitStack) -> Play:
+    """Who plays: this process, or a crew."""
+    announced: set[str] = set()
 
+    def announce(variant: PolicyVariant) -> None:
+        if variant.variant_id not in announced:
+            progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
+            announced.add(variant.variant_id)
 
-def prepared(spec: BenchSpec, variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
-    """The policy of a variant and its audit; raises `UsageError` if a Linear that the method wanted is unsupported."""
-    import torch
+    if workers > 1:
+        crew = open_things.enter_context(Crew(workers, spec, store.folder, timeout_s, isolate))
 
-    torch.set_num_threads(spec.threads)
-    policy, audit = build(variant)
-    if not spec.allow_unsupported:
-        require_supported(variant, audit)
-    return policy, audit
+        def play(variant: PolicyVariant, keys: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
+            announce(variant)
+            yield from crew.play(variant, keys, lambda audit: _keep_audit(store, variant, audit))
+    else:
+        player = open_things.enter_context(Player(spec, store.folder, timeout_s, isolate))
+
+        def play(variant: PolicyVariant, keys: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
+            announce(variant)
+            new, audit = player.prepare(variant)
+            if new:
+                _keep_audit(store, variant, audit)
+            yield from map(player.play, keys)
+    return play
 
 
 def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] | None) -> None:
@@ -89,31 +86,6 @@ def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] |
 
 def _without_diagnostics(audit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in audit.items() if name != "diagnostics"}
-
-
-def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Environment, policy: Policy,
-             protocol: Protocol, store: RunStore) -> EpisodeRecord:
-    """One episode with its files and, for a quantized variant, its drift."""
-    folder = store.folder
-    recorders: list[Recorder] = [TraceRecorder(folder.trace(key))]
-    if variant.baseline:
-        recorders.append(ObservationRecorder(folder.observations(key)))
-    if spec.video and key.init_state == 0:
-        recorders.append(FilmRecorder(folder.frames(key), env))
-    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)))
-    if variant.baseline or record.outcome == "error":
-        return record
-    try:
-        drift = episode_drift(policy, key, folder.observations(key), folder.trace(_partner(spec, key)),
-                              folder.trace(key), spec.divergence_mm)
-    except Exception as error:
-        return replace(record, outcome="error", reason=f"while measuring drift: {one_line(error)}", trace=None)
-    return replace(record, drift=drift)
-
-
-def _partner(spec: BenchSpec, key: EpisodeKey) -> EpisodeKey:
-    """The full-precision episode that `key` is compared with."""
-    return replace(key, variant_id=spec.variants[0].variant_id)
 
 
 def outstanding_errors(store: RunStore) -> Sequence[EpisodeRecord]:

@@ -36,6 +36,9 @@ RECORD_FIELDS = (
 HEADER_FIELDS = ("spec", "variants", "assets", "protocol", "machine", "packages", "commit", "dirty", "created")
 """What a header must state, besides its schema version."""
 
+PAUSED = "paused"
+"""Name of the latency of a world that waits for the policy."""
+
 
 class RunFolderError(ValueError):
     """Base of every error about a folder that cannot be read as a run.
@@ -46,6 +49,7 @@ class RunFolderError(ValueError):
     +-- CorruptRun            a file is there and is not what it should be; file and line are named
         +-- MixedProtocols    an episode was played by another protocol than the header's
         +-- MixedStepping     an episode's physics were computed in another way than the header says
+        +-- MixedLatencies    decisions of an episode took another simulated time than the header's
     """
 
 
@@ -69,6 +73,10 @@ class MixedStepping(CorruptRun):
     """An episode's physics were computed in another way than the header says: such episodes are not paired."""
 
 
+class MixedLatencies(CorruptRun):
+    """Decisions of an episode took another simulated time than the header's: the world was not the same."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """A policy and a quantization, as the header lists them."""
@@ -82,6 +90,11 @@ class Variant:
     baseline: bool
     """True for the full-precision variant that the others of the same policy are compared with."""
 
+    @property
+    def repeat(self) -> bool:
+        """True for full precision played a second time, which shows the noise of the comparison itself."""
+        return self.method == "aa"
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -92,7 +105,8 @@ class RunData:
     variants: tuple[Variant, ...]
     """In report order: policies as the header lists them, the baseline of each first."""
     episodes: pd.DataFrame
-    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `success` (bool), `line`."""
+    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `realtime` (what a decision's time
+    did, None if the world waited), `success` (bool), `line`."""
     errors: pd.DataFrame
     """Same columns: the last error of each key that has no finished episode. Never part of any n."""
     audits: Mapping[str, Mapping[str, Any]]
@@ -122,11 +136,17 @@ def load_run(path: str | Path) -> RunData:
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
     episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
-                                      header["protocol"].get("name"), header["spec"].get("stepping"))
+                                      header["protocol"].get("name"), header["spec"].get("stepping"),
+                                      latency_name(header))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
     return RunData(header, variants, episodes, errors, audits, timings or None, folder)
+
+
+def latency_name(header: Mapping[str, Any]) -> str:
+    """The simulated time of decisions; "paused" if the world waited, as it did before there was a choice."""
+    return header["spec"].get("latency", {}).get("name", PAUSED)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -162,8 +182,8 @@ def _read_variants(header: Mapping[str, Any], file: Path) -> tuple[Variant, ...]
     return tuple(sorted(variants, key=lambda v: (policies.index(v.policy), not v.baseline)))
 
 
-def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, stepping: str | None
-                   ) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, stepping: str | None,
+                   latency: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The finished records and the outstanding errors; a run that was cut off before its first episode has neither."""
     finished: dict[tuple, dict] = {}
     errors: dict[tuple, dict] = {}
@@ -171,7 +191,7 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, step
     # Not splitlines(): an instruction may hold a Unicode line separator, which does not end a JSON line.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         record = _read_record(file, number, line, variant_ids)
-        _refuse_mixture(f"{file} line {number}", record, protocol, stepping)
+        _refuse_mixture(f"{file} line {number}", record, protocol, stepping, latency)
         key = tuple(record[field] for field in KEY_FIELDS)
         if record["outcome"] == "error":
             errors[key] = record
@@ -181,7 +201,7 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, step
         else:
             finished[key] = record
     outstanding = [record for key, record in errors.items() if key not in finished]
-    columns = [*KEY_FIELDS, *RECORD_FIELDS, "success", "line"]
+    columns = [*KEY_FIELDS, *RECORD_FIELDS, "realtime", "success", "line"]
     return (pd.DataFrame(list(finished.values()), columns=columns, dtype=object),
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
@@ -206,10 +226,12 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> d
                          f"the header has {', '.join(sorted(variant_ids))}")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
     row |= {stamp: record[stamp] for stamp in ("protocol", "stepping") if stamp in record}
+    row["realtime"] = record.get("realtime")
     return row | {"success": record["outcome"] == "success", "line": number}
 
 
-def _refuse_mixture(where: str, record: Mapping[str, Any], protocol: str | None, stepping: str | None) -> None:
+def _refuse_mixture(where: str, record: Mapping[str, Any], protocol: str | None, stepping: str | None,
+                    latency: str) -> None:
     # A record without a stamp is older than the stamp; its run could have nothing but what the header has.
     if record.get("protocol", protocol) != protocol:
         raise MixedProtocols(f"{where} was played by protocol {record['protocol']!r}, the run by {protocol!r}; report "
@@ -217,3 +239,6 @@ def _refuse_mixture(where: str, record: Mapping[str, Any], protocol: str | None,
     if record.get("stepping", stepping) != stepping:
         raise MixedStepping(f"{where} was played with stepping {record['stepping']!r}, the run with {stepping!r}; "
                             "report each from a run of its own")
+    if record.get("latency", PAUSED) != latency:
+        raise MixedLatencies(f"{where} was played with latency {record.get('latency', PAUSED)!r}, the run with "
+                             f"{latency!r}; report each latency from a run of its own")
