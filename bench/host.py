@@ -95,7 +95,8 @@ class EnvironmentHost:
 class HostedEnvironment:
     """An environment of a host; see `envs.types.Environment`."""
 
-    def __init__(self, host: EnvironmentHost, number: int, task: TaskSpec, action_spec: ActionSpec, stepping: str) -> None:
+    def __init__(self, host: EnvironmentHost, number: int, task: TaskSpec, action_spec: ActionSpec,
+                 stepping: str) -> None:
         self.task, self.action_spec, self.stepping = task, action_spec, stepping
         self.host, self._number = host, number
 

@@ -70,7 +70,8 @@ class EnvironmentPool:
         if self._host_timeout_s is None:
             return open_task(self._suite, self._assets, self._stepping, task, image_size, privileged)
         if self._host is None:
-            self._host = EnvironmentHost(partial(open_task, self._suite, self._assets, self._stepping), self._host_timeout_s)
+            opener = partial(open_task, self._suite, self._assets, self._stepping)
+            self._host = EnvironmentHost(opener, self._host_timeout_s)
         return self._host.open(task, image_size, privileged)
 
     def drop(self, env: Environment) -> None:

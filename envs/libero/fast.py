@@ -170,9 +170,9 @@ class FastScene(Readings):
         """What a data set keeps of this instant: float64[1 + nq + nv] as in the official init states, and float64[nq +
         2 + L]: what is observed, up to 4 ms older: positions, finger joints, and for each light whether it is on.
         """
-        data = self.data
-        lit = self.model.site_rgba[self._light_sites, 3]
-        return np.concatenate([[data.time], data.qpos, data.qvel]), np.concatenate([self._seen_qpos, self._seen_fingers, lit])
+        data, lit = self.data, self.model.site_rgba[self._light_sites, 3]
+        state = np.concatenate([[data.time], data.qpos, data.qvel])
+        return state, np.concatenate([self._seen_qpos, self._seen_fingers, lit])
 
     def fixture_poses(self) -> np.ndarray:
         """float64[F, 7]: position (m) and quaternion of each fixture in this episode, in the order of the facts."""

@@ -38,7 +38,7 @@ def stubborn(kind: str, task: int, image_size: int, privileged: bool):
 
 @pytest.fixture
 def host():
-    with EnvironmentHost(partial(open_task, "toy", "none"), timeout_s=60) as opened:
+    with EnvironmentHost(partial(open_task, "toy", "none", "none"), timeout_s=60) as opened:
         yield opened
 
 
