@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,23 @@ _FINGER = ((0.0575, -0.001, 0.009), (0.0610, -0.012, -0.001), (0.0655, -0.026, -
 _HAND: tuple[tuple[tuple[float, float], ...], ...] = (
     *(((-0.0105, 0.0105), (0.040, out), (low, high)) for out, low, high in _FINGER),
     *(((-0.0105, 0.0105), (-out, -0.040), (low, high)) for out, low, high in _FINGER),
-    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)), ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031)),
+    ((-0.005, 0.005), (-0.038, 0.038), (-0.020, 0.009)),
 )
-"""The open hand in its own frame, from its collision meshes: two fingers, the gap between the pads, the palm with the
-wrist; the direction out of the palm is the last."""
-OUTLINE = Parts(np.array([[(a + b) / 2 for a, b in box] for box in _HAND]), np.tile(np.eye(3), (len(_HAND), 1, 1)),
-                np.array([[(b - a) / 2 + 0.001 for a, b in box] for box in _HAND]))
-"""The same as boxes, with 1 mm to spare."""
+"""The open fingers and the gap between the pads in the hand's own frame, from its collision meshes; the direction out
+of the palm is the last."""
+_PALM = ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031))
+_ABOVE = ((-0.032, 0.032), (-0.104, 0.104), (-0.330, -0.150))
+"""Where the palm comes from on its way down."""
+
+
+def _boxes(ranges: tuple[tuple[tuple[float, float], ...], ...]) -> Parts:
+    """Boxes from their ranges in the hand's frame, with 1 mm to spare."""
+    low, high = np.moveaxis(np.array(ranges), 2, 0)
+    return Parts((low + high) / 2, np.tile(np.eye(3), (len(ranges), 1, 1)), (high - low) / 2 + 0.001)
+
+
+OUTLINE, COMING = _boxes((*_HAND, _PALM)), _boxes((*_HAND, _PALM, _ABOVE))
+"""The open hand as boxes, where it acts and with its way there."""
 WRIST_M = 0.2
 """Distance of the wrist from the point between the pads."""
 REACH_M = 0.75
@@ -33,9 +43,9 @@ LEAN_RAD = 0.4
 LEAN_YAW_RAD = 0.8
 TURNING_M = 0.04
 """How much nearer to the arm's foot a hand gets that turns a round object in the air."""
-_DESCENT = tuple(np.array([0.0, 0.0, height]) for height in (0.0, 0.06, 0.12, 0.18))
-"""Where else on its way down the hand is tested, above the grasp."""
-AROUND_M = 0.25
+AT_ONCE = 8
+"""How many ways are tested together."""
+AROUND_M = 0.35
 """Distance from an object's origin beyond which nothing can be in the way of taking it."""
 HANDLE_COSINE = 0.6
 """Cosine of the angle about a handle within which a rim is not taken."""
@@ -128,7 +138,7 @@ def holds(scene: Scene, name: str) -> Iterator[Hold]:
     """The ways of taking an object, those that turn the hand least first."""
     for way in _upright(scene, name):
         yield way
-        if abs(way.yaw) < LEAN_YAW_RAD:
+        if abs(way.yaw) < LEAN_YAW_RAD and way.aside_m == 0.0:
             yield replace(way, lean=LEAN_RAD)
 
 
@@ -163,10 +173,11 @@ def _fold(yaw: float) -> float:
     return float((yaw + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def blocked(near: Parts, hold: Hold, shifts: Iterable[np.ndarray]) -> int:
-    """How many pairs of a part of the hand and one of the boxes `near` overlap, at the hold moved by each shift."""
-    hand = OUTLINE.moved(hold.position, hold.rotation)
-    return int(joined(hand.moved(shift, np.eye(3)) for shift in shifts).overlaps(near).sum())
+def blocked(near: Parts, ways: list[Hold], shift: np.ndarray, hand: Parts) -> np.ndarray:
+    """int[W]: how many pairs of a part of the hand and one of the boxes `near` overlap, for each way, moved by
+    `shift` (float64[3])."""
+    hands = joined(hand.moved(way.position + shift, way.rotation) for way in ways)
+    return hands.overlaps(near).reshape(len(ways), -1).sum(axis=1)
 
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
@@ -185,11 +196,14 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
     here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
     turns = isinstance(GRASPS[kind(name)], Rim)
     best, least = ways[0], np.inf
-    for cost, way in sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0]):
-        if cost >= least:
+    ordered = sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0])
+    for start in range(0, len(ordered), AT_ONCE):
+        costs, some = zip(*ordered[start:start + AT_ONCE], strict=True)
+        if costs[0] >= least:
             break
-        cost += blocked(here, way, _DESCENT) + 0.5 * blocked(there, way, (shift,))
-        best, least = (way, cost) if cost < least else (best, least)
+        found = costs + blocked(here, some, np.zeros(3), COMING) + 0.5 * blocked(there, some, shift, OUTLINE)
+        if found.min() < least:
+            best, least = some[int(np.argmin(found))], found.min()
     return best
 
 

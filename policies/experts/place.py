@@ -36,6 +36,9 @@ CLOSE_M = 0.008
 """Height above the grasp or the spot at which the gripper acts."""
 SLIDE_M = 0.012
 """Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
+LEAD_M = 0.02
+"""How far ahead on a slanted way down the hand is sent."""
+UP = np.array([0.0, 0.0, 1.0])
 MARGIN_M = 0.02
 """Clearance above what is passed over."""
 MOST_YAW_RAD = 1.7
@@ -66,12 +69,15 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
 
 def _reach(scene: Scene, name: str, hold: Hold) -> Move:
     turn = turn_between(scene.hand_rotation, hold.rotation)
-    error = np.linalg.norm(scene.hand[:2] - hold.position[:2]) + TURN_M * turn
+    # A hand that leans comes along its own axis, so that it gets in below what stands out.
+    axis = hold.rotation[:, 2] / hold.rotation[2, 2]
+    over = hold.position + axis * (scene.hand[2] - hold.position[2])
+    error = np.linalg.norm(scene.hand[:2] - over[:2]) + TURN_M * turn
     top = max(scene.top(name), clearance(scene, hold.position, ()))
     hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
     low = scene.hand[2] - hold.position[2]
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0) if low > CLOSE_M or error > 2 * ALIGNED_M else 0.0
-    return Move(_sloped(scene.hand, hold.position, share * hover), hold.rotation, share == 0.0 and low < CLOSE_M)
+    return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, share == 0.0 and low < CLOSE_M)
 
 
 def slide(scene: Scene, goal: Goal) -> Move:
@@ -93,7 +99,7 @@ def _carry(scene: Scene, name: str, spot: Spot) -> Move:
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
-    return Move(_sloped(scene.hand, target, share * rise), about @ level(scene), not arrived)
+    return Move(_sloped(scene.hand, target, share * rise, UP), about @ level(scene), not arrived)
 
 
 def _nearer(scene: Scene, name: str, spot: Spot) -> float:
@@ -112,9 +118,12 @@ def _nearer(scene: Scene, name: str, spot: Spot) -> float:
     return float(min(np.radians(np.arange(-90, 91, 10)), key=cost))
 
 
-def _sloped(hand: np.ndarray, target: np.ndarray, above: float) -> np.ndarray:
-    """`target` raised by `above`; while the hand is much lower than that, mostly straight up."""
-    wanted = target + np.array([0.0, 0.0, above])
+def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray) -> np.ndarray:
+    """`target` raised by `above` along `axis` (1 high); while the hand is much lower than that, mostly straight up."""
+    if axis[0] or axis[1]:
+        # Down a slanted axis step by step: the controller cuts off each coordinate by itself, which bends long ways.
+        above = max(above, hand[2] - target[2] - LEAD_M)
+    wanted = target + axis * above
     ready = np.clip(1.5 - (wanted[2] - hand[2]) / 0.03, 0.0, 1.0) if above > 0.0 else 1.0
     return np.array([*(hand[:2] + ready * (wanted[:2] - hand[:2])), wanted[2]])
 

@@ -16,10 +16,11 @@ def test_without_privileged_state_it_says_how_to_get_it():
 
 
 @pytest.mark.libero
-@pytest.mark.parametrize(("suite", "index", "cap"), [("libero_object", 1, 280)])
+@pytest.mark.parametrize(("suite", "index", "cap"), [
+    ("libero_object", 1, 280), ("libero_spatial", 4, 220), ("libero_goal", 3, 300), ("libero_10", 9, 520)])
 def test_it_solves_official_init_states(suite, index, cap):
     env, expert = open_task(suite, index, 0, "builtin", privileged=True), Expert()
-    for init_state in (0, 3):
+    for init_state in (0,):
         env.reset(init_state, init_state, observe=False)
         for _ in range(10):
             result = env.step(np.array(OSC_POSE.hold))
