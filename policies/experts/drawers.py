@@ -44,7 +44,7 @@ def open_drawer(scene: Scene, goal: Goal) -> Move:
         deeper = DEEP_M * np.clip((0.07 - scene.opening_m) / 0.04, 0.0, 1.0) * forth
         pull = PULL_M * out if scene.opening_m < HELD_M else 0.0
         return Move(bar + pull + deeper, rotation, True)
-    off = max(abs(across) - SLACK_M, abs(sideways) - 0.03, 0.06 * (turn - 0.25), 0.0)
+    off = max(abs(across) - SLACK_M, abs(sideways) - 0.03, along - 0.025, 0.06 * (turn - 0.25), 0.0)
     place = bar - min(4.0 * off, BACK_M) * forth
     if 4.0 * off < BACK_M:
         return Move(place, rotation, False)

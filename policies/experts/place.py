@@ -24,6 +24,7 @@ from policies.experts.grasps import (
 )
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import Spot, spot_of, table
+from policies.experts.under import way_out
 
 ALIGNED_M = 0.008
 """Horizontal error below which the hand goes straight down."""
@@ -42,6 +43,8 @@ MARGIN_M = 0.02
 """Clearance above what is passed over."""
 MOST_YAW_RAD = 1.7
 """Turn of the hand about the vertical that the last joint of the arm allows."""
+FAR_M = 0.10
+"""Distance from the spot beyond which an object is not lifted against furniture; near it, some may well be above."""
 WIDE_M = 0.085
 """How near to the hand's way things count as being on it."""
 
@@ -50,7 +53,9 @@ def transport(scene: Scene, goal: Goal) -> Move:
     """Bring `goal.subject` to where `goal` wants it."""
     spot = spot_of(scene, goal)
     if scene.grasped[goal.subject]:
-        return _carry(scene, goal.subject, spot)
+        far = np.linalg.norm((scene.positions[goal.subject] - spot.position)[:2]) > FAR_M
+        out = way_out(scene, goal.subject) if far else None
+        return _carry(scene, goal.subject, spot) if out is None else Move(scene.hand + out, level(scene), True)
     if _falling(scene, goal.subject, spot):
         return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), level(scene), False)
     return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))

@@ -1,0 +1,40 @@
+"""The way out from under furniture: an open drawer may hang over what the hand has just taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from policies.experts.scene import Scene
+
+PALM_REACH_M, PALM_HALF_M = 0.105, 0.033
+"""The palm: half of its length (along the fingers' axis) and half of its thickness."""
+OVERHEAD_M = 0.25
+"""Height above the object within which something over it is in the way."""
+MARGIN_M = 0.01
+"""Horizontal clearance that is wanted."""
+SLACK_M = 0.005
+"""Overlap in height that does not count as being over the object."""
+
+
+def way_out(scene: Scene, name: str) -> np.ndarray | None:
+    """float64[3]: the shortest horizontal shift that brings the held object `name` and the palm from under furniture;
+    None if nothing is over them."""
+    corners = scene.parts[name].corners()
+    along = abs(scene.hand_rotation[:2, 1]) * PALM_REACH_M + abs(scene.hand_rotation[:2, 0]) * PALM_HALF_M
+    low = np.minimum(corners[:, 0, :2].min(axis=0), scene.hand[:2] - along) - MARGIN_M
+    high = np.maximum(corners[:, 1, :2].max(axis=0), scene.hand[:2] + along) + MARGIN_M
+    top = corners[:, 1, 2].max()
+    shifts = []
+    for other, parts in scene.parts.items():
+        if other in scene.grasped:
+            continue
+        under, over = parts.corners().swapaxes(0, 1)
+        covers = (under[:, :2] < high).all(axis=1) & (over[:, :2] > low).all(axis=1)
+        covers &= (under[:, 2] > top - SLACK_M) & (under[:, 2] < top + OVERHEAD_M)
+        if covers.any():
+            shifts += [(axis, value) for axis in (0, 1) for value in
+                       ((under[covers, axis].min() - high[axis]), (over[covers, axis].max() - low[axis]))]
+    if not shifts:
+        return None
+    axis, value = min(shifts, key=lambda shift: abs(shift[1]))
+    return np.eye(3)[axis] * value
