@@ -21,7 +21,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket test lint clean
+.PHONY: help venv install bench quantize bench-sim list preflight report review assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -79,6 +79,9 @@ preflight: $(STAMP) ## check versions, renderer, assets, pictures, an episode an
 
 report: $(STAMP) ## write the reports of RUN again
 	@$(VENV)/bin/qvla-bench report '$(RUN)'
+
+review: $(STAMP) ## write the page on which the episodes of RUN are watched side by side and labelled
+	@$(VENV)/bin/qvla-bench review '$(RUN)'
 
 assets: $(STAMP) ## build the asset files of SUITE and say where they are
 	@$(VENV)/bin/qvla-bench assets path --suite '$(SUITE)' $(if $(ASSETS),--assets '$(ASSETS)')
