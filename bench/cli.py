@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", help="name of a run, or its folder")
     report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
     report.set_defaults(command=_report)
-    review = commands.add_parser("review", help="write the page on which the episodes of a run are watched and labelled")
+    review = commands.add_parser("review", help="write a page on which the episodes of a run are watched and labelled")
     review.add_argument("run", help="name of a run, or its folder")
     review.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
     review.set_defaults(command=_review)
