@@ -14,6 +14,10 @@ PROTOCOL ?= oft
 SEED ?= 0
 THREADS ?=
 VIDEO ?= on
+AA ?=
+MARGIN ?= 2
+STOP ?= never
+LATENCY ?= paused
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -41,6 +45,10 @@ help: ## show targets and variables
 	@echo "  SEED        every random number derives from it             now: $(SEED)"
 	@echo "  THREADS     CPU threads of the policy; empty: all           now: $(THREADS)"
 	@echo "  VIDEO       on or off                                       now: $(VIDEO)"
+	@echo "  AA          1: play full precision a second time, for the noise floor  now: $(AA)"
+	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
+	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
+	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -62,7 +70,8 @@ bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command re
 	@$(VENV)/bin/qvla-bench bench --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
 	  --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
 	  $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
-	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+	  $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') \
+	  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

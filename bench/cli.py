@@ -98,6 +98,16 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
                        help="film init state 0 of every task (default: on)")
     bench.add_argument("--divergence-mm", type=float, default=5.0,
                        help="distance at which two trajectories have parted (default: %(default)s)")
+    bench.add_argument("--aa", action="store_true",
+                       help="play full precision a second time: what it differs by is the noise of the comparison")
+    bench.add_argument("--latency", default="paused",
+                       help="simulated time that a decision takes: paused, fixed:MS, or device:FILE with times "
+                       "measured there, such as a run's timings/DEVICE.json (default: %(default)s)")
+    bench.add_argument("--margin", type=float, default=2.0,
+                       help="percentage points by which a method may be worse and still be non-inferior "
+                       "(default: %(default)s)")
+    bench.add_argument("--stop", default="never",
+                       help="sequential: end each comparison as soon as its verdict is certain (default: %(default)s)")
     bench.add_argument("--allow-unsupported", action="store_true",
                        help="run a variant although its method cannot quantize a layer that it wanted")
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")

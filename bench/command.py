@@ -14,12 +14,13 @@ from typing import Any
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
+from bench.latency import parse_latency
 from bench.pool import suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
-from bench.spec import FULL_PRECISION, BenchSpec
+from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import SUITES
 from policies.registry import POLICIES
@@ -71,11 +72,13 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     """The spec that the command line means. Names are checked before anything heavy is imported."""
     lookup("suite", args.suite, SUITES)
     lookup("protocol", args.protocol, PROTOCOLS)
+    if args.stop not in STOPS:
+        raise UsageError(unknown("stop", args.stop, STOPS))
     assets = legal_assets(args.suite, args.assets)
     saved = named_folder(args.policy)
     policy = legal_policy(args.suite, args.policy if saved is None else saved_config(saved).origin.policy)
     default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
-    variants = make_variants(policy, split_methods(args.method or default), saved)
+    variants = make_variants(policy, [*([REPEAT] if args.aa else []), *split_methods(args.method or default)], saved)
     tasks = suite_module(args.suite).tasks(args.suite)
     chosen = parse_tasks(args.tasks, len(tasks))
     most = min(tasks[index].init_states for index in chosen)
@@ -85,7 +88,9 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     return BenchSpec(
         suite=args.suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
         assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
-        divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported)
+        divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
+        margin_points=args.margin, stop=args.stop,
+        latency=parse_latency(args.latency, variants))
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:

@@ -29,8 +29,8 @@ class Recorder(Protocol):
     def on_decision(self, step: int, observation: Observation, chunk: np.ndarray) -> None:
         """The policy looked before control step `step` and answered float32[H, 7]."""
 
-    def on_step(self, step: int, decision: int, action: np.ndarray, result: StepResult) -> None:
-        """Control step `step` applied `action`, which decision number `decision` gave."""
+    def on_step(self, step: int, decision: int | None, action: np.ndarray, result: StepResult) -> None:
+        """Control step `step` applied `action`, which decision number `decision` gave; None held where no plan was."""
 
     def save(self) -> None:
         """The episode has ended in success or failure: keep what was heard. Never called after an error."""
@@ -41,14 +41,14 @@ class TraceRecorder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[dict[str, float | None]] = []
 
     def on_decision(self, step: int, observation: Observation, chunk: np.ndarray) -> None:
         """A trace has the actions that were executed, not those that were planned."""
 
-    def on_step(self, step: int, decision: int, action: np.ndarray, result: StepResult) -> None:
+    def on_step(self, step: int, decision: int | None, action: np.ndarray, result: StepResult) -> None:
         """Add a row."""
-        row: dict[str, float] = {"step": step, "decision": decision}
+        row: dict[str, float | None] = {"step": step, "decision": decision}
         row |= {f"a{i}": float(value) for i, value in enumerate(action)}
         row |= dict(zip(("x", "y", "z", "rx", "ry", "rz", "g0", "g1"), map(float, result.state), strict=True))
         self._rows.append(row | {"success": bool(result.success)})
@@ -73,15 +73,21 @@ class ObservationRecorder:
         self._seen.append((observation, chunk))
         self._executed.append(0)
 
-    def on_step(self, step: int, decision: int, action: np.ndarray, result: StepResult) -> None:
+    def on_step(self, step: int, decision: int | None, action: np.ndarray, result: StepResult) -> None:
         """Count how much of the chunk was executed."""
-        self._executed[decision] += 1
+        if decision is not None:
+            self._executed[decision] += 1
 
     def save(self) -> None:
-        """Write `images/CAMERA` uint8[D,H,W,3], `states` float32[D,8], `chunks` float32[D,H,7], `executed` int64[D]."""
+        """Write `images/CAMERA` uint8[D,H,W,3], `states` float32[D,8], `chunks` float32[D,H,7], `executed` int64[D].
+
+        What only a scripted expert may read is in `privileged/NAME`.
+        """
         observations = [observation for observation, _ in self._seen]
         arrays = {f"images/{camera}": np.stack([o.images[camera] for o in observations])
                   for camera in observations[0].images}
+        arrays |= {f"privileged/{name}": np.stack([o.privileged[name] for o in observations])
+                   for name in observations[0].privileged or ()}
         sink = io.BytesIO()
         np.savez_compressed(
             sink, states=np.stack([o.state for o in observations]), chunks=np.stack([c for _, c in self._seen]),
@@ -100,7 +106,7 @@ class FilmRecorder:
     def on_decision(self, step: int, observation: Observation, chunk: np.ndarray) -> None:
         """A film's frames do not depend on when the policy looks."""
 
-    def on_step(self, step: int, decision: int, action: np.ndarray, result: StepResult) -> None:
+    def on_step(self, step: int, decision: int | None, action: np.ndarray, result: StepResult) -> None:
         """Render, if it is time to."""
         if step % VIDEO_EVERY == 0 or result.success:
             self._frames.append(self._env.render(VIDEO_CAMERA, VIDEO_SIZE))
@@ -119,9 +125,13 @@ class FilmRecorder:
 def load_observations(path: Path) -> tuple[list[Observation], np.ndarray, np.ndarray]:
     """Observations, chunks float32[D,H,7] and executed counts int64[D] that an `ObservationRecorder` wrote."""
     with np.load(path) as data:
-        cameras: Mapping[str, np.ndarray] = {n.removeprefix("images/"): data[n] for n in data.files
-                                             if n.startswith("images/")}
+        cameras, truth = _named(data, "images/"), _named(data, "privileged/")
         states, instruction = data["states"], str(data["instruction"])
-        observations = [Observation({c: images[i] for c, images in cameras.items()}, states[i], instruction)
+        observations = [Observation({c: images[i] for c, images in cameras.items()}, states[i], instruction,
+                                    {name: values[i] for name, values in truth.items()} or None)
                         for i in range(len(states))]
         return observations, data["chunks"], data["executed"]
+
+
+def _named(data: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): data[name] for name in data if name.startswith(prefix)}

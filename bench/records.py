@@ -56,6 +56,11 @@ class EpisodeRecord:
     """Name of the profile that it was played by."""
     drift: Mapping[str, Any] | None = None
     """How far it is from full precision (`bench.drift`), None for the baseline and for errors."""
+    latency: str = "paused"
+    """Name of the simulated time that decisions took, see `bench.latency`."""
+    realtime: Mapping[str, Any] | None = None
+    """`latency_ms` of each decision in simulated time, `waited_steps` that passed meanwhile, `held_steps` of them
+    without a plan, `deadline_misses`: decisions longer than one control step. None if the world waited."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

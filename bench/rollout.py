@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
+from bench.latency import Latency, Paused, ticks
 from bench.memory import PeakMemory
 from bench.protocol import Protocol
 from bench.recorders import Recorder
 from bench.records import EpisodeRecord
 from bench.spec import EpisodeKey
-from envs.types import ActionError, Environment, Observation
+from envs.types import ActionError, Environment, Observation, StepResult
 from policies.base import Policy
 
 TRACEBACK_FRAMES = 3
 """Innermost frames of an exception that a record keeps."""
+
+PAUSED = Paused()
+"""The world waits for the policy."""
 
 
 @dataclass
@@ -28,10 +33,14 @@ class _Tally:
 
     steps: int = 0
     latencies_ms: list[float] = field(default_factory=list)
+    simulated_ms: list[float] = field(default_factory=list)
+    waited_steps: int = 0
+    held_steps: int = 0
 
 
 def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
-            recorders: Sequence[Recorder] = (), trace: str | None = None) -> EpisodeRecord:
+            recorders: Sequence[Recorder] = (), trace: str | None = None,
+            latency: Latency = PAUSED) -> EpisodeRecord:
     """Play the episode `key`.
 
     An exception of the environment or the policy, or an action that no robot should be sent, gives a record with
@@ -39,7 +48,8 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
     """
     tally, memory, began = _Tally(), PeakMemory(), time.perf_counter()
     try:
-        outcome, reason = "success" if _play(env, policy, key, protocol, recorders, tally) else "failure", None
+        success = _play(env, policy, key, protocol, recorders, tally, latency)
+        outcome, reason = "success" if success else "failure", None
     except Exception as error:
         outcome, reason = "error", one_line(error)
     if outcome != "error":
@@ -48,30 +58,67 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
     return EpisodeRecord(
         key, env.task.name, env.task.instruction, outcome, reason, tally.steps, tuple(tally.latencies_ms),
         time.perf_counter() - began, memory.peak_bytes(), None if outcome == "error" else trace,
-        datetime.now(UTC).isoformat(timespec="seconds"), protocol.name)
+        datetime.now(UTC).isoformat(timespec="seconds"), protocol.name, latency=latency.name,
+        realtime=_realtime(tally, env.action_spec.control_hz) if latency.name != PAUSED.name else None)
 
 
 def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol, recorders: Sequence[Recorder],
-          tally: _Tally) -> bool:
+          tally: _Tally, latency: Latency) -> bool:
     """Whether the goal was reached within the cap."""
     policy.reset(key.noise_key())
     observation = _settled(env, key, protocol)
     cap = protocol.cap(key.suite)
+    unused, hold = np.empty((0, env.action_spec.dim)), np.array(env.action_spec.hold)
+
+    def step(action: np.ndarray, decision: int | None, observe: bool) -> tuple[StepResult, bool]:
+        """What the world gave, and whether the episode is over."""
+        result = env.step(action, observe=observe and tally.steps + 1 < cap)
+        for recorder in recorders:
+            recorder.on_step(tally.steps, decision, action, result)
+        tally.steps += 1
+        return result, result.success or result.truncated or tally.steps == cap
+
     while True:
-        began = time.perf_counter()
+        decision, began = len(tally.latencies_ms), time.perf_counter()
         chunk = policy.act([observation])[0]
         tally.latencies_ms.append((time.perf_counter() - began) * 1e3)
         plan = _plan(env, chunk, min(protocol.replan_every, cap - tally.steps), protocol.binarize_gripper)
         for recorder in recorders:
             recorder.on_decision(tally.steps, observation, chunk)
-        for index, action in enumerate(plan, start=1):
-            result = env.step(action, observe=index == len(plan) and tally.steps + 1 < cap)
-            for recorder in recorders:
-                recorder.on_step(tally.steps, len(tally.latencies_ms) - 1, action, result)
-            tally.steps += 1
-            if result.success or result.truncated or tally.steps == cap:
+        for action, source in _meanwhile(env, key, decision, unused, hold, protocol, latency, tally):
+            result, over = step(action, source, observe=False)
+            if over:
                 return result.success
+        for index, action in enumerate(plan, start=1):
+            result, over = step(action, decision, observe=index == len(plan))
+            if over:
+                return result.success
+        # Whoever holds an object while the plan is used up must not open the hand.
+        unused, hold = chunk[len(plan):], np.append(env.action_spec.hold[:-1], plan[-1][-1])
         observation = result.observation
+
+
+def _meanwhile(env: Environment, key: EpisodeKey, decision: int, unused: np.ndarray, hold: np.ndarray,
+               protocol: Protocol, latency: Latency, tally: _Tally) -> Iterator[tuple[np.ndarray, int | None]]:
+    """The actions that pass while the policy decides, with the decision that planned each: the old plan, then holding.
+
+    `unused`, float32[N, 7], is what the last decision planned beyond the point where it was to look again.
+    """
+    took_ms = latency.ms(key, decision)
+    if took_ms is None:
+        return
+    tally.simulated_ms.append(took_ms)
+    wait = ticks(took_ms, env.action_spec.control_hz)
+    old = _plan(env, unused, wait, protocol.binarize_gripper) if wait and len(unused) else []
+    for tick in range(wait):
+        tally.waited_steps += 1
+        tally.held_steps += tick >= len(old)
+        yield (old[tick], decision - 1) if tick < len(old) else (hold, None)
+
+
+def _realtime(tally: _Tally, control_hz: float) -> dict[str, Any]:
+    return {"latency_ms": tally.simulated_ms, "waited_steps": tally.waited_steps, "held_steps": tally.held_steps,
+            "deadline_misses": sum(ms > 1e3 / control_hz for ms in tally.simulated_ms)}
 
 
 def _settled(env: Environment, key: EpisodeKey, protocol: Protocol) -> Observation:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.drift import episode_drift
 from bench.errors import StoreMismatch
 from bench.folder import write_json
+from bench.latency import latency_of
 from bench.pool import EnvironmentPool
 from bench.progress import Progress
 from bench.protocol import PROTOCOLS, Protocol
 from bench.recorders import FilmRecorder, ObservationRecorder, Recorder, TraceRecorder
 from bench.records import EpisodeRecord, RunStore
 from bench.rollout import one_line, rollout
+from bench.schedule import batches, partner, wanted
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 from bench.variants import build, require_supported
 from envs.types import Environment
@@ -29,31 +31,46 @@ def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]
     full-precision partner has an outcome, because its drift is measured against it.
     """
     total = sum(1 for _ in spec.episodes())
+    seats: dict[str, _Seat] = {}
     with EnvironmentPool(spec.suite, spec.assets) as pool, Progress(total, len(store.keys()), shown) as progress:
-        for variant in spec.variants:
-            _run_variant(spec, variant, store, pool, progress)
-    return set(spec.episodes()) - store.keys()
+        for variant, keys in batches(spec, store):
+            if not keys:
+                continue
+            if variant.variant_id not in seats:
+                if spec.stop == "never":
+                    seats.clear()  # one policy in memory at a time
+                progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
+                policy, audit = prepared(spec, variant)
+                _keep_audit(store, variant, audit)
+                seats[variant.variant_id] = _Seat(variant, policy)
+            _play_batch(spec, seats[variant.variant_id], keys, store, pool, progress)
+    return wanted(spec, store) - store.keys()
 
 
-def _run_variant(spec: BenchSpec, variant: PolicyVariant, store: RunStore, pool: EnvironmentPool,
-                 progress: Progress) -> None:
-    done = store.keys()
-    keys = [k for k in spec.episodes() if k.variant_id == variant.variant_id and k not in done]
-    if not keys:
-        return
-    progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
-    policy, audit = prepared(spec, variant)
-    _keep_audit(store, variant, audit)
-    protocol, warm = PROTOCOLS[spec.protocol], False
+@dataclass
+class _Seat:
+    """A policy in memory."""
+
+    variant: PolicyVariant
+    """What it is."""
+    policy: Policy
+    """Its policy."""
+    warm: bool = False
+    """Whether it has been called before."""
+
+
+def _play_batch(spec: BenchSpec, seat: _Seat, keys: Sequence[EpisodeKey], store: RunStore, pool: EnvironmentPool,
+                progress: Progress) -> None:
+    done, protocol = store.keys(), PROTOCOLS[spec.protocol]
     for key in keys:
-        if not variant.baseline and _partner(spec, key) not in done:
+        if not seat.variant.baseline and partner(spec, key) not in done:
             continue
-        env = pool.get(key.task, policy)
-        if not warm:
+        env = pool.get(key.task, seat.policy)
+        if not seat.warm:
             # The first call of a network allocates and tunes; its latency is nobody's. The record is thrown away.
-            rollout(env, policy, key, replace(protocol, max_steps={spec.suite: 1}))
-            warm = True
-        record = _episode(spec, variant, key, env, policy, protocol, store)
+            rollout(env, seat.policy, key, replace(protocol, max_steps={spec.suite: 1}))
+            seat.warm = True
+        record = _episode(spec, seat.variant, key, env, seat.policy, protocol, store)
         store.append(record)
         progress.add(record)
         if record.outcome == "error":
@@ -99,20 +116,16 @@ def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Envi
         recorders.append(ObservationRecorder(folder.observations(key)))
     if spec.video and key.init_state == 0:
         recorders.append(FilmRecorder(folder.frames(key), env))
-    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)))
+    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)),
+                     latency_of(spec.latency))
     if variant.baseline or record.outcome == "error":
         return record
     try:
-        drift = episode_drift(policy, key, folder.observations(key), folder.trace(_partner(spec, key)),
+        drift = episode_drift(policy, key, folder.observations(key), folder.trace(partner(spec, key)),
                               folder.trace(key), spec.divergence_mm)
     except Exception as error:
         return replace(record, outcome="error", reason=f"while measuring drift: {one_line(error)}", trace=None)
     return replace(record, drift=drift)
-
-
-def _partner(spec: BenchSpec, key: EpisodeKey) -> EpisodeKey:
-    """The full-precision episode that `key` is compared with."""
-    return replace(key, variant_id=spec.variants[0].variant_id)
 
 
 def outstanding_errors(store: RunStore) -> Sequence[EpisodeRecord]:

@@ -11,13 +11,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import UsageError
 
 FULL_PRECISION = "fp"
 """The method name of the baseline."""
+REPEAT = "aa"
+"""The method name of the baseline played a second time (A/A): what it differs by is the noise of the comparison."""
+STOPS = ("never", "sequential")
+"""When comparisons may end before all episodes are played."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,10 @@ class EpisodeKey:
         """Four 32-bit numbers from which the policy's sampling noise derives; equal for every variant."""
         return self._derive("policy noise")
 
+    def latency_key(self) -> tuple[int, ...]:
+        """Four 32-bit numbers that choose among measured latencies; equal for every variant."""
+        return self._derive("latency")
+
     def _derive(self, purpose: str) -> tuple[int, ...]:
         digest = hashlib.sha256(f"{purpose}/{self.pair}".encode()).digest()
         return tuple(int.from_bytes(digest[i:i + 4], "big") for i in range(0, 16, 4))
@@ -105,6 +113,12 @@ class BenchSpec:
     """Whether init state 0 of every task is filmed."""
     allow_unsupported: bool
     """Whether a variant may run although its method could not quantize a layer that it wanted."""
+    margin_points: float = 2.0
+    """Percentage points by which a variant may be worse and still count as non-inferior; declared before the run."""
+    latency: Mapping[str, Any] = field(default_factory=lambda: {"name": "paused"})
+    """Simulated time of a decision, as `bench.latency.parse_latency` describes it."""
+    stop: str = "never"
+    """One of `STOPS`: "sequential" ends a variant's comparison as soon as its verdict is certain."""
 
     def __post_init__(self) -> None:
         if not self.variants or not self.variants[0].baseline:
@@ -117,6 +131,9 @@ class BenchSpec:
         for name in ("trials", "threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.stop not in STOPS or not 0 < self.margin_points < 100:
+            raise UsageError(f"legal are stop {' or '.join(STOPS)} and 0 < margin_points < 100, "
+                             f"got {self.stop!r} and {self.margin_points}")
         if not 0 <= self.seed < 2**32 or not self.divergence_mm > 0:
             raise UsageError("legal are 0 <= seed < 2**32 and divergence_mm > 0, "
                              f"got {self.seed} and {self.divergence_mm}")
@@ -143,7 +160,7 @@ class BenchSpec:
 
         More trials, tasks or variants extend a run; any other difference makes it another run.
         """
-        reasons = [f"{f.name}: {getattr(other, f.name)!r} in the folder, {getattr(self, f.name)!r} now"
+        reasons = [f"{f.name}: {_short(getattr(other, f.name))} in the folder, {_short(getattr(self, f.name))} now"
                    for f in dataclasses.fields(self)
                    if f.name not in ("tasks", "variants", "trials") and getattr(self, f.name) != getattr(other, f.name)]
         if self.trials < other.trials:
@@ -158,6 +175,10 @@ class BenchSpec:
 def canonical(data: Any) -> str:
     """JSON text that is equal for equal data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(value: Any) -> str:
+    return repr(value["name"] if isinstance(value, Mapping) else value)
 
 
 def _exactly(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:

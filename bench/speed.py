@@ -9,7 +9,7 @@ from bench.folder import RunFolder, write_json
 from bench.recorders import load_observations
 from bench.records import RunStore
 from bench.run import prepared
-from bench.spec import BenchSpec
+from bench.spec import FULL_PRECISION, REPEAT, BenchSpec
 from bench.timing.interleave import ROUNDS, interleaved, timing_json
 from bench.timing.probe import TimingProbe, devices, open_probe
 from envs.types import Observation
@@ -44,7 +44,8 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
     for variant in spec.variants:
         policies[variant.variant_id], audit = prepared(spec, variant)
         policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
-        if not variant.baseline and not audit["integer_arithmetic"]:
+        # Full precision against itself shows how much of a speed-up is noise.
+        if variant.method not in (FULL_PRECISION, REPEAT) and not audit["integer_arithmetic"]:
             no_claim[variant.variant_id] = (f"backend {audit['backend']!r} computes in floating point; its speed says "
                                             "nothing about the method")
     steps = {vid: lambda observation, policy=policy: policy.act([observation]) for vid, policy in policies.items()}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError, lookup, unknown
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, PolicyVariant
+from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
 from envs.types import SpecMismatch
 from policies.registry import POLICIES, PolicyEntry, policy_class
 
@@ -33,7 +34,7 @@ def split_methods(text: str) -> list[str]:
     for part in re.split(r"([\s,]+)", text.strip(" ,")):
         if not part or re.fullmatch(r"[\s,]+", part):
             separator = part
-        elif found and "," in separator and ":" in found[-1] and part.partition(":")[0] not in METHODS:
+        elif found and "," in separator and ":" in found[-1] and part.partition(":")[0] not in (*METHODS, REPEAT):
             found[-1] += f",{part}"
         else:
             found.append(part)
@@ -48,7 +49,7 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
     """
     entry = lookup("policy", policy, POLICIES)
     wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
-    if len(wanted) > 1 and not entry.quantizable:
+    if set(wanted) - {FULL_PRECISION, REPEAT} and not entry.quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
     digest = weights_digest(policy, entry)
@@ -72,6 +73,8 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
     policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
     if not lookup("policy", policy, POLICIES).quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize")
+    if methods == [REPEAT]:
+        raise UsageError(f"{REPEAT!r} is full precision played again, not a quantization")
     return make_variants(policy, methods)[-1]
 
 
@@ -106,6 +109,8 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     entry = lookup("policy", variant.policy, POLICIES)
     if variant.config["method"] == SAVED:
         return load_saved(variant)
+    if variant.config["method"] == REPEAT:
+        return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
     policy = policy_class(entry)()
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
@@ -136,11 +141,13 @@ def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -
 
 
 def _config_json(method: str) -> dict[str, Any]:
+    if method == REPEAT:
+        return {"method": REPEAT}
     from quantizers.registry import METHODS, UnknownMethod, parse_method, to_json
 
     try:
         return to_json(parse_method(method))
     except UnknownMethod as error:
-        raise UsageError(unknown("method", method.partition(":")[0], METHODS)) from error
+        raise UsageError(unknown("method", method.partition(":")[0], (*METHODS, REPEAT))) from error
     except ValueError as error:
         raise UsageError(f"method {method!r}: {error}") from error

@@ -70,6 +70,10 @@ def write_points(points: float) -> str:
     return f"{points:+.1f}".replace("-", "−")
 
 
+def _points_range(ends: Sequence[float]) -> str:
+    return " to ".join(write_points(end) for end in ends)
+
+
 def write_megabytes(size_bytes: float) -> str:
     """Bytes as megabytes."""
     return f"{size_bytes / MEGABYTE:.2f}"
@@ -129,14 +133,27 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             _column("Memory GB", write_gigabytes, "memory_gb"),
             _column("Memory %", "{:.1f}", "storage_percent"), *speed,
             _column("Drift mm", write_number, "drift_translation_mm"), _column("n", "{}", "n"),
-            _column("95 % interval", "{:.1f} – {:.1f}", "wilson95_low", "wilson95_high")]),
+            _column("95 % interval", "{:.1f} – {:.1f}", "wilson95_low", "wilson95_high"),
+            _column("Verdict", "{}", "verdict")]),
         variant_table(table, "Evidence", (
             "An error is an episode that crashed; it is not part of n and is tried again. Repaired: full precision "
-            "failed and the method succeeded on the same episode; regressed: the reverse. p is McNemar's exact "
-            "two-sided test of the two."), [
+            "failed and the method succeeded on the same episode; regressed: the reverse. The interval of the "
+            "difference is, at either end, the wider of Tango's score interval and of that from the spread between "
+            "tasks. p is McNemar's exact two-sided test of the two."), [
             _column("Successes", "{}", "successes"), _column("n", "{}", "n"), _column("Errors", "{}", "errors"),
             _column("Pairs", "{}", "pairs"), _column("Repaired", "{}", "repaired"),
-            _column("Regressed", "{}", "regressed"), _column("McNemar p", write_p, "mcnemar_p")]),
+            _column("Regressed", "{}", "regressed"), _column("Difference", write_points, "difference_points"),
+            _column("95 % interval of it", _points_range, "difference_low", "difference_high"),
+            _column("McNemar p", write_p, "mcnemar_p")]),
+        variant_table(table, "Verdict", (
+            "Adjusted for the number of methods (Holm): for either question, all verdicts together are wrong in at "
+            "most 5 % of runs. Differs: p of no difference. Not worse: p of being worse by the margin, in percentage "
+            "points, or more; below 0.05 the method is non-inferior. Pairs for the margin: how many an equal method "
+            "would need to be found non-inferior with a chance of 80 %, if as many differ as here. Undecided is no "
+            "evidence of equality."), [
+            _column("Verdict", "{}", "verdict"), _column("Differs p", write_p, "different_p"),
+            _column("Margin", "{:g}", "margin_points"), _column("Not worse p", write_p, "noninferior_p"),
+            _column("Pairs", "{}", "pairs"), _column("Pairs for the margin", "{:,}", "pairs_for_margin")]),
         variant_table(table, "Memory", (
             "1 MB = 10⁶ bytes. Saved: the file of weights. Held: what the process keeps for them. Components: the "
             "quantized layers, with scales and positions. Percent of the same figure in full precision."), [
@@ -164,10 +181,14 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             _column("Threshold mm", "{:g}", "divergence_threshold_mm")]),
         variant_table(table, "Latency", (
             "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
-            "doing. Timed: median of separate, interleaved timing, the only source of a speed-up."), [
+            "doing. Deadline: a decision longer than the 50 ms of a control step, in simulated time where the world "
+            "went on while the policy decided; held: steps that passed without a plan meanwhile. Timed: median of "
+            "separate, interleaved timing, the only source of a speed-up."), [
             _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
                                                                             "latency_ms_p95"),
-            _column("Decisions", "{}", "latency_decisions"), *timed, *speed, *speed_range]),
+            _column("Decisions", "{}", "latency_decisions"),
+            _column("Deadlines missed %", "{:.1f}", "deadline_misses_percent"),
+            _column("Held steps %", "{:.1f}", "held_steps_percent"), *timed, *speed, *speed_range]),
     ]
 
 

@@ -36,6 +36,9 @@ RECORD_FIELDS = (
 HEADER_FIELDS = ("spec", "variants", "assets", "protocol", "machine", "packages", "commit", "dirty", "created")
 """What a header must state, besides its schema version."""
 
+PAUSED = "paused"
+"""Name of the latency of a world that waits for the policy."""
+
 
 class RunFolderError(ValueError):
     """Base of every error about a folder that cannot be read as a run.
@@ -45,6 +48,7 @@ class RunFolderError(ValueError):
     +-- UnsupportedSchema     the run was written in another layout
     +-- CorruptRun            a file is there and is not what it should be; file and line are named
         +-- MixedProtocols    an episode was played by another protocol than the header's
+        +-- MixedLatencies    decisions of an episode took another simulated time than the header's
     """
 
 
@@ -64,6 +68,10 @@ class MixedProtocols(CorruptRun):
     """An episode was played by another protocol than the header's: success counts of the two cannot be added."""
 
 
+class MixedLatencies(CorruptRun):
+    """Decisions of an episode took another simulated time than the header's: the world was not the same."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """A policy and a quantization, as the header lists them."""
@@ -77,6 +85,11 @@ class Variant:
     baseline: bool
     """True for the full-precision variant that the others of the same policy are compared with."""
 
+    @property
+    def repeat(self) -> bool:
+        """True for full precision played a second time, which shows the noise of the comparison itself."""
+        return self.method == "aa"
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -87,7 +100,8 @@ class RunData:
     variants: tuple[Variant, ...]
     """In report order: policies as the header lists them, the baseline of each first."""
     episodes: pd.DataFrame
-    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `success` (bool), `line`."""
+    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `realtime` (what a decision's time
+    did, None if the world waited), `success` (bool), `line`."""
     errors: pd.DataFrame
     """Same columns: the last error of each key that has no finished episode. Never part of any n."""
     audits: Mapping[str, Mapping[str, Any]]
@@ -117,11 +131,16 @@ def load_run(path: str | Path) -> RunData:
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
     episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
-                                      header["protocol"].get("name"))
+                                      header["protocol"].get("name"), latency_name(header))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
     return RunData(header, variants, episodes, errors, audits, timings or None, folder)
+
+
+def latency_name(header: Mapping[str, Any]) -> str:
+    """The simulated time of decisions; "paused" if the world waited, as it did before there was a choice."""
+    return header["spec"].get("latency", {}).get("name", PAUSED)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -157,14 +176,15 @@ def _read_variants(header: Mapping[str, Any], file: Path) -> tuple[Variant, ...]
     return tuple(sorted(variants, key=lambda v: (policies.index(v.policy), not v.baseline)))
 
 
-def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None,
+                   latency: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The finished records and the outstanding errors; a run that was cut off before its first episode has neither."""
     finished: dict[tuple, dict] = {}
     errors: dict[tuple, dict] = {}
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     # Not splitlines(): an instruction may hold a Unicode line separator, which does not end a JSON line.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
-        record = _read_record(file, number, line, variant_ids, protocol)
+        record = _read_record(file, number, line, variant_ids, protocol, latency)
         key = tuple(record[field] for field in KEY_FIELDS)
         if record["outcome"] == "error":
             errors[key] = record
@@ -174,12 +194,13 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None) -> t
         else:
             finished[key] = record
     outstanding = [record for key, record in errors.items() if key not in finished]
-    columns = [*KEY_FIELDS, *RECORD_FIELDS, "success", "line"]
+    columns = [*KEY_FIELDS, *RECORD_FIELDS, "realtime", "success", "line"]
     return (pd.DataFrame(list(finished.values()), columns=columns, dtype=object),
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
 
-def _read_record(file: Path, number: int, line: str, variant_ids: set[str], protocol: str | None) -> dict[str, Any]:
+def _read_record(file: Path, number: int, line: str, variant_ids: set[str], protocol: str | None,
+                 latency: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
@@ -201,5 +222,9 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str], prot
     if record.get("protocol", protocol) != protocol:
         raise MixedProtocols(f"{file} line {number} was played by protocol {record['protocol']!r}, the run by "
                              f"{protocol!r}; report each protocol from a run of its own")
+    if record.get("latency", PAUSED) != latency:
+        raise MixedLatencies(f"{file} line {number} was played with latency {record.get('latency', PAUSED)!r}, the run "
+                             f"with {latency!r}; report each latency from a run of its own")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
+    row["realtime"] = record.get("realtime")
     return row | {"success": record["outcome"] == "success", "line": number}

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.load import PAIR_FIELDS, RunData, Variant
-from reports.statistics import compare_pairs, wilson_interval
+from reports.load import RunData, Variant
+from reports.statistics import wilson_interval
 
 SHORT_NAMES = {
     "libero_spatial": "Spatial", "libero_object": "Object", "libero_goal": "Goal", "libero_10": "Long",
@@ -36,11 +36,15 @@ class Missing:
     """Why, as a footnote: no capital, no full stop."""
 
 
+DEADLINE_MS = 50.0
+"""Length of a control step at LIBERO's 20 Hz: a slower decision has missed its deadline."""
+
 Columns = dict[str, Any]
 """Column of the results table -> value or `Missing`."""
 
 NO_BASELINE = Missing("the run has no full-precision baseline of this policy")
 IS_BASELINE = Missing("this is the full-precision baseline that the others are compared with")
+WORLD_WAITED = Missing("the world waited while the policy decided (latency paused)")
 NO_EPISODE = Missing("no episode has finished")
 
 
@@ -67,27 +71,6 @@ def success_columns(run: RunData, variant: Variant) -> Columns:
         "errors": int((run.errors["variant_id"] == variant.variant_id).sum()),
         "wilson95_low": low, "wilson95_high": high,
     }
-
-
-def pair_columns(run: RunData, variant: Variant) -> Columns:
-    """The variant against the baseline of its policy, over the episodes that both finished.
-
-    `difference_points` is the mean over suites of the difference of the two success rates, in percentage points.
-    """
-    names = ("pairs", "difference_points", "repaired", "regressed", "mcnemar_p")
-    baseline = run.baseline_of(variant)
-    if variant.baseline or baseline is None:
-        return dict.fromkeys(names, IS_BASELINE if variant.baseline else NO_BASELINE)
-    fields = [*PAIR_FIELDS, "success"]
-    both = run.episodes_of(baseline)[fields].merge(run.episodes_of(variant)[fields], on=list(PAIR_FIELDS),
-                                                   suffixes=("_baseline", "_variant"))
-    if both.empty:
-        return dict.fromkeys(names, Missing("no episode was finished by both this variant and its baseline")) | {
-            "pairs": 0}
-    pairs = compare_pairs(list(both["success_baseline"]), list(both["success_variant"]))
-    change = both["success_variant"].astype(float) - both["success_baseline"].astype(float)
-    difference = 100.0 * float(change.groupby(both["suite"]).mean().mean())
-    return dict(zip(names, (pairs.n, difference, pairs.repaired, pairs.regressed, pairs.p_value), strict=True))
 
 
 def memory_columns(run: RunData, variant: Variant) -> Columns:
@@ -170,14 +153,27 @@ def _divergence(drifts: list[Mapping[str, Any]]) -> Columns:
 
 
 def latency_columns(run: RunData, variant: Variant) -> Columns:
-    """Wall milliseconds per decision inside the episodes: median and 95th percentile over all decisions."""
+    """Wall milliseconds per decision inside the episodes: median and 95th percentile over all decisions.
+
+    Deadlines are those of the control rate: of simulated decision times if there were any, else of wall times.
+    """
     episodes = run.episodes_of(variant)
     samples = np.concatenate([np.asarray(x, dtype=np.float64) for x in episodes["latencies_ms"]] or [np.empty(0)])
+    names = ("latency_ms_median", "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent")
     if not samples.size:
         absent = NO_EPISODE if episodes.empty else Missing("the records hold no decision latency")
-        return {"latency_ms_median": absent, "latency_ms_p95": absent, "latency_decisions": 0}
+        return dict.fromkeys(names, absent) | {"latency_decisions": 0}
     median, p95 = np.percentile(samples, [50, 95])
-    return {"latency_ms_median": float(median), "latency_ms_p95": float(p95), "latency_decisions": int(samples.size)}
+    realtime = [r for r in episodes["realtime"] if r is not None]
+    held: Any = WORLD_WAITED
+    if realtime:
+        misses, decisions = sum(r["deadline_misses"] for r in realtime), sum(len(r["latency_ms"]) for r in realtime)
+        held = 100.0 * sum(r["held_steps"] for r in realtime) / max(int(episodes["steps"].sum()), 1)
+    else:
+        misses, decisions = int((samples > DEADLINE_MS).sum()), samples.size
+    return {"latency_ms_median": float(median), "latency_ms_p95": float(p95), "latency_decisions": int(samples.size),
+            "deadline_misses": misses, "deadline_misses_percent": 100.0 * misses / decisions,
+            "held_steps_percent": held}
 
 
 def timed_devices(run: RunData) -> list[str]:

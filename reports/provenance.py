@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reports.load import RunData
+from reports.load import PAUSED, RunData, latency_name
+from reports.noise import noise_notice
 from reports.table import is_complete
+from reports.verdict import saved_episodes
 
 UNKNOWN = "not recorded"
 """What stands for a fact that the header holds as null."""
@@ -21,6 +23,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
     return [
         ("Assets", f"{assets.get('kind')}, digest {assets.get('digest') or UNKNOWN}"),
         ("Protocol", _flat({k: v for k, v in header["protocol"].items() if k != "deviations"})),
+        ("Latency", latency_name(header)),
         ("Machine", _flat(header["machine"])),
         ("Renderer", header.get("renderer") or UNKNOWN),
         ("Commit", _commit(header)),
@@ -45,6 +48,10 @@ def notices(run: RunData) -> list[str]:
     if deviations:
         lines.append(f"These are not figures of protocol {run.header['protocol'].get('name')!r} as published. "
                      + "; ".join(deviations) + ".")
+    if latency_name(run.header) != PAUSED:
+        lines.append(f"The world went on while the policy decided (latency {latency_name(run.header)}). These figures "
+                     "are not comparable with those of a world that waits.")
+    lines += [line for line in (noise_notice(run), _saved_notice(run)) if line is not None]
     if not is_complete(run):
         lines.append(f"The run is not complete: {len(run.episodes)} episodes have finished and {len(run.errors)} "
                      "ended in an error. Run the same command again to go on.")
@@ -55,6 +62,14 @@ def notices(run: RunData) -> list[str]:
             lines.append(f"Variant {variant_id} keeps {len(names)} layers in full precision that its method does not "
                          f"support: {', '.join(names[:5])}{more}.")
     return lines
+
+
+def _saved_notice(run: RunData) -> str | None:
+    saved = saved_episodes(run)
+    if saved is None:
+        return None
+    return (f"Comparisons ended as soon as their verdict was certain: {saved['needed']} of {saved['planned']} episodes "
+            f"were needed, {saved['saved']} were saved. p-values and intervals hold whenever one stops.")
 
 
 def error_lines(run: RunData) -> list[str]:

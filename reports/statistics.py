@@ -6,26 +6,11 @@ Pure functions of counts and outcomes; nothing here knows what a run is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 """Coverage of every interval in a report."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """A variant against its baseline over the episodes that both finished."""
-
-    n: int
-    """Pairs of episodes with equal keys."""
-    repaired: int
-    """Pairs in which the baseline failed and the variant succeeded."""
-    regressed: int
-    """Pairs in which the baseline succeeded and the variant failed."""
-    p_value: float
-    """Exact two-sided McNemar p; 1.0 if no pair differs."""
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
@@ -50,12 +35,13 @@ def mcnemar_p(repaired: int, regressed: int) -> float:
     return 1.0 if differing == 0 else float(binomtest(repaired, differing, 0.5).pvalue)
 
 
-def compare_pairs(baseline: Sequence[bool], variant: Sequence[bool]) -> Pairs:
-    """Compare the outcomes of two variants, episode i of one with episode i of the other.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for being several, in the same order; the chance of any false verdict stays what it was.
 
-    Raises `ValueError` if the two have different lengths.
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
     """
-    pairs = list(zip(baseline, variant, strict=True))
-    repaired = sum(after and not before for before, after in pairs)
-    regressed = sum(before and not after for before, after in pairs)
-    return Pairs(len(pairs), repaired, regressed, mcnemar_p(repaired, regressed))
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = least
+    return adjusted

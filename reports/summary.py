@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.load import RunData
+from reports.load import RunData, latency_name
 from reports.measures import AXES, timed_devices
+from reports.noise import noise_floor
 from reports.table import Results, is_complete
+from reports.verdict import saved_episodes
 
 COUNTS = ("policy", "method", "baseline", "successes", "n", "errors")
 """Columns that the summary takes over as they are, before the rates."""
 
 FIGURES = (
-    "difference_points", "pairs", "repaired", "regressed", "mcnemar_p", "storage_bytes", "held_bytes",
+    "verdict", "difference_points", "pairs", "repaired", "regressed", "mcnemar_p", "different_p", "noninferior_p",
+    "margin_points", "pairs_for_margin", "storage_bytes", "held_bytes",
     "component_bytes", "mean_bits", "mean_bits_per_weight", "first_divergence_step_median", "latency_ms_median",
-    "latency_ms_p95",
+    "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent",
 )
 """Columns that the summary takes over as they are, after the rates; None where nothing was measured."""
 
@@ -29,22 +32,30 @@ def summary(run: RunData, table: Results) -> dict[str, Any]:
         "run": str(run.path),
         "assets": run.header["assets"],
         "protocol": run.header["protocol"].get("name"),
+        "latency": latency_name(run.header),
         "variants": {str(vid): _variant(run, table, str(vid), row) for vid, row in table.frame.iterrows()},
+        "noise_floor": noise_floor(run),
+        "sequential": saved_episodes(run),
         "complete": is_complete(run),
     }
 
 
 def _variant(run: RunData, table: Results, variant_id: str, row: Any) -> dict[str, Any]:
-    interval = [row["wilson95_low"], row["wilson95_high"]]
+    interval = _interval(row["wilson95_low"], row["wilson95_high"])
     return {
         **{name: row[name] for name in COUNTS},
+        "difference95_points": _interval(row["difference_low"], row["difference_high"]),
         "success_rate": row["successes"] / row["n"] if row["n"] else None,
-        "wilson95": None if None in interval else [bound / 100 for bound in interval],
+        "wilson95": interval and [bound / 100 for bound in interval],
         "percent_of_full": row["storage_percent"],
         **{name: row[name] for name in FIGURES},
         "drift": _drift(row),
         "speedup": {device: _speedup(table, variant_id, row, device) for device in timed_devices(run)},
     }
+
+
+def _interval(low: float | None, high: float | None) -> list[float] | None:
+    return None if low is None or high is None else [low, high]
 
 
 def _drift(row: Any) -> dict[str, Any] | None:

@@ -18,10 +18,13 @@ from reports.measures import (
     drift_columns,
     latency_columns,
     memory_columns,
-    pair_columns,
     speedup_columns,
     success_columns,
 )
+from reports.verdict import saved_episodes, verdicts
+
+LABELS = {"fp": "full precision", "aa": "full precision again"}
+"""Method -> what a table calls it; a method that is not listed keeps its name."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Results:
 def results(run: RunData) -> Results:
     """Every figure of every variant, with the reason for each that is absent."""
     labels = method_labels(run)
+    said = verdicts(run)
     rows: dict[str, dict] = {}
     reasons: dict[tuple[str, str], str] = {}
     for variant in run.variants:
@@ -44,8 +48,8 @@ def results(run: RunData) -> Results:
             "policy": variant.policy, "method": variant.method, "label": labels[variant.variant_id],
             "baseline": variant.baseline,
         }
-        for measure in (success_columns, pair_columns, memory_columns, drift_columns, latency_columns,
-                        speedup_columns):
+        columns |= success_columns(run, variant) | said[variant.variant_id]
+        for measure in (memory_columns, drift_columns, latency_columns, speedup_columns):
             columns |= measure(run, variant)
         reasons |= {(variant.variant_id, name): value.reason for name, value in columns.items()
                     if isinstance(value, Missing)}
@@ -85,7 +89,7 @@ def method_labels(run: RunData) -> dict[str, str]:
     several = len({v.policy for v in run.variants}) > 1
     labels = {}
     for variant in run.variants:
-        method = "full precision" if variant.method == "fp" else variant.method
+        method = LABELS.get(variant.method, variant.method)
         labels[variant.variant_id] = f"{variant.policy} {method}" if several else method
     counts = Counter(labels.values())
     return {vid: label if counts[label] == 1 else f"{label} ({vid})" for vid, label in labels.items()}
@@ -95,11 +99,18 @@ def is_complete(run: RunData) -> bool:
     """True if nothing is left to run, as far as the files say.
 
     No key's last word is an error, every variant finished the same episodes, and there are as many of them as the
-    header's `episodes_per_variant` announces, where it does.
+    header's `episodes_per_variant` announces, where it does. Where comparisons could end early, every variant has the
+    rounds that its verdict needs.
     """
     if len(run.errors) or run.episodes.empty:
         return False
     keys = [set(run.episodes_of(v)[["suite", "task", "init_state", "seed"]].itertuples(index=False, name=None))
             for v in run.variants]
+    needed = saved_episodes(run)
+    if needed is not None:
+        tasks = len(run.header["spec"]["tasks"])
+        longest = max(needed["rounds"].values(), default=run.header["spec"]["trials"])
+        return all(len(done) >= tasks * needed["rounds"].get(v.variant_id, longest)
+                   for v, done in zip(run.variants, keys, strict=True))
     planned = run.header.get("episodes_per_variant")
     return all(k == keys[0] for k in keys) and planned in (None, len(keys[0]))

@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from reports.load import CorruptRun, MixedProtocols, NotARunFolder, RunFolderError, UnsupportedSchema, load_run
+from reports.load import (
+    CorruptRun,
+    MixedLatencies,
+    MixedProtocols,
+    NotARunFolder,
+    RunFolderError,
+    UnsupportedSchema,
+    load_run,
+)
 
 
 def test_the_baseline_comes_first_and_nothing_is_lost(timed_folder):
@@ -101,3 +109,10 @@ def test_a_record_older_than_the_protocols_stamp_is_read(run_folder, append, mak
     (run_folder / "episodes.jsonl").unlink()
     append(run_folder, record)
     assert len(load_run(run_folder).episodes) == 1
+
+
+def test_episodes_of_another_latency_are_refused(run_folder, append, make_record):
+    (run_folder / "episodes.jsonl").unlink()
+    append(run_folder, make_record("fp00", 0), make_record("fp00", 1) | {"latency": "fixed:50"})
+    with pytest.raises(MixedLatencies, match="line 2 was played with latency 'fixed:50', the run with 'paused'"):
+        load_run(run_folder)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.statistics import compare_pairs, mcnemar_p, wilson_interval
+from reports.statistics import holm, mcnemar_p, wilson_interval
 
 
 @pytest.mark.parametrize(("successes", "n", "low", "high"), [
@@ -36,11 +36,8 @@ def test_mcnemar_p_equals_the_binomial_tail(repaired, regressed, p):
     assert mcnemar_p(regressed, repaired) == pytest.approx(p)
 
 
-def test_pairs_count_only_what_changed():
-    pairs = compare_pairs([True, True, False, False], [True, False, True, True])
-    assert (pairs.n, pairs.repaired, pairs.regressed) == (4, 2, 1)
-
-
-def test_unequal_lengths_are_no_pairs():
-    with pytest.raises(ValueError):
-        compare_pairs([True], [True, False])
+def test_holm_multiplies_the_least_p_most_and_never_reorders():
+    """Worked by hand: 4 x 0.005, 3 x 0.01, 2 x 0.03 and 0.04, which may not come out below the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
