@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from bench.reading import add_reading
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,14 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--policy", help="default: the first policy with a network to quantize")
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
-    report = commands.add_parser("report", help="write the reports and videos of a run again")
-    report.add_argument("run", help="name of a run, or its folder")
-    report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
-    report.set_defaults(command=_report)
-    review = commands.add_parser("review", help="write a page on which the episodes of a run are watched and labelled")
-    review.add_argument("run", help="name of a run, or its folder")
-    review.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
-    review.set_defaults(command=_review)
+    add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
         check.add_argument("--suite", help="check only this suite (default: all)")
@@ -182,30 +176,6 @@ def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
     print(layout_table(args.policy, args.method))
     return 0
-
-
-def _report(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.command import report
-
-    report(_existing_run(args))
-    return 0
-
-
-def _review(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from reports.review.write import write_review
-
-    print(f"open {write_review(_existing_run(args))} in a browser; the run folder can be copied with it")
-    return 0
-
-
-def _existing_run(args: argparse.Namespace) -> Path:
-    from bench.command import run_folder
-    from bench.errors import UsageError
-
-    folder = run_folder(args.run, args.runs_dir)
-    if not (folder / "header.json").is_file():
-        raise UsageError(f"{folder} is not a run folder: it has no header.json")
-    return folder
 
 
 def _doctor(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -50,8 +50,8 @@ def bits_per_layer(run: RunData) -> Plot | None:
                 axes.set_xlabel("layer, in the order of the audit")
         columns[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(widths), borderaxespad=0.3)
 
-    return Plot("bits", "Bits per layer", "Share of the output channels of each linear layer that have so many bits, in "
-                "the order of the audit; kept layers stand at 16 bits.",
+    return Plot("bits", "Bits per layer", "Share of the output channels of each linear layer that have so many bits, "
+                "in the order of the audit; kept layers stand at 16 bits.",
                 draw(paint, height=0.8 + len(panels) * (3.0 if named else 1.8)))
 
 

@@ -39,7 +39,8 @@ def drift_over_time(run: RunData) -> Plot | None:
     counts = "; ".join(f"{label}: {used} of {available} pairs" for _, label, _, used, available in curves)
     return Plot("drift", "Drift over time", "Distance of the end effector from full precision's at the same control "
                 "step of the same episode, each policy living with its own actions: median, and 10th to 90th "
-                f"percentile as a band, as long as half of the pairs still move; pairs that ended drop out. {counts}.", draw(paint))
+                f"percentile as a band, as long as half of the pairs still move; pairs that ended drop out. {counts}.",
+                draw(paint))
 
 
 def closed_loop_distances(run: RunData, variant: Variant) -> tuple[list[np.ndarray], int]:
