@@ -61,7 +61,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "$(PYTHON) is too old; name Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(RUN_PYTHON) || $(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,dev]'
 	@# Its dependency list would bring robomimic, wandb, thop and torchvision; the simulator imports none of them.
 	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
 	@touch $@

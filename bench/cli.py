@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--policy", help="default: the first policy with a network to quantize")
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
+    _add_time(commands)
     add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
@@ -145,6 +146,23 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.set_defaults(command=_quantize)
 
 
+def _add_time(commands: argparse._SubParsersAction) -> None:
+    timing = commands.add_parser(
+        "time", help="time variants on the device at hand, without a simulator",
+        description="Times full precision and every METHOD in turns on this machine and writes a file that `report "
+                    "--timings FILE` puts beside the success of the same variants. The last line is one JSON object.")
+    timing.add_argument("--policy", help="name of a policy, or folder of a saved quantized variant (default: the first "
+                        "policy with a network)")
+    timing.add_argument("--method", help="methods as for `bench` (default: qvla, or fp for a saved variant)")
+    timing.add_argument("--device", default="auto", help="see `qvla-bench list` (default: the most special one here)")
+    timing.add_argument("--out", help="new JSON file (default: timing-DEVICE.json)")
+    timing.add_argument("--rounds", type=int, default=40, help="decisions of each variant (default: %(default)s)")
+    timing.add_argument("--threads", type=int, help="CPU threads (default: all usable CPUs)")
+    timing.add_argument("--baseline", action=argparse.BooleanOptionalAction, default=True,
+                        help="time full precision too; without it there is no speed-up (default: on)")
+    timing.set_defaults(command=_time)
+
+
 def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.command import bench
 
@@ -155,6 +173,12 @@ def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.quantize import quantize
 
     return quantize(args)
+
+
+def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.timing.command import time_command
+
+    return time_command(args, arguments)
 
 
 def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
