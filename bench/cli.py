@@ -74,6 +74,17 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         "bench", help="run a suite with full precision and quantized variants; resumes what was interrupted",
         description="Runs full precision and every METHOD on the same episodes. The same command again goes on where "
                     "it stopped. The last line on stdout is one JSON object.")
+    bench.set_defaults(command=_bench, shadow=False)
+    drift = commands.add_parser(
+        "drift", help="the same run, and the drift ladder: recorded, teacher in control, closed loop",
+        description="Does what `bench` does with the same options, or takes its run over, then plays full precision "
+                    "once more while every variant is asked what it would do, and prints every rung of drift.")
+    drift.set_defaults(command=_bench, shadow=True)
+    for command in (bench, drift):
+        _add_run_options(command)
+
+
+def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--suite", required=True, help="see `qvla-bench list`")
     bench.add_argument("--method",
                        help="methods separated by blanks or commas, each NAME or NAME:option,option (default: qvla, or "
@@ -108,8 +119,11 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
+    bench.add_argument("--isolate", action="store_true",
+                       help="keep the environments in a process of their own, whose death is an error of one episode")
+    bench.add_argument("--timeout-s", type=float, default=300.0,
+                       help="seconds without a decision or a step after which an episode hangs (default: %(default)s)")
     bench.add_argument("--quiet", action="store_true", help="no progress bar")
-    bench.set_defaults(command=_bench)
 
 
 def _add_official(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from bench.folder import RunFolder
 from bench.latency import parse_latency
 from bench.pool import suite_module
 from bench.protocol import PROTOCOLS
-from bench.provenance import commit, machine, packages, usable_cpus
+from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
@@ -42,11 +42,15 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, shown=not args.quiet)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
-        report(folder)
+        if args.shadow:
+            from bench.shadow import shadow_variants
+
+            shadow_variants(spec, store, shown=not args.quiet)
+        report(folder, ladder=args.shadow)
     for record in errors:
         print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
     if missing:
@@ -55,9 +59,9 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return 1 if missing else 0
 
 
-def report(folder: Path) -> None:
-    """Write videos and reports from the files of a run; print the table, then the summary on one line."""
-    from reports.console import console_table
+def report(folder: Path, ladder: bool = False) -> None:
+    """Write videos and reports from the files of a run; print the table (and the ladder), then the summary."""
+    from reports.console import console_ladder, console_table
     from reports.video import write_videos
     from reports.write import read_summary, write_reports
 
@@ -65,6 +69,8 @@ def report(folder: Path) -> None:
         write_videos(folder)
     write_reports(folder)
     print(console_table(folder))
+    if ladder:
+        print(f"\n{console_ladder(folder)}\n")
     print(json.dumps(read_summary(folder), allow_nan=False))
 
 
@@ -107,7 +113,8 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
     head, dirty = commit(package_root())
     return RunHeader(
         spec=spec, assets=found.assets,
-        protocol=stamped_protocol(spec), machine=machine(), packages=packages(), commit=head, dirty=dirty,
+        protocol=stamped_protocol(spec), machine=machine(), packages=packages(),
+        code=code(package_root()), commit=head, dirty=dirty,
         renderer=found.renderer, args=tuple(arguments), created=datetime.now(UTC).isoformat(timespec="seconds"))
 
 

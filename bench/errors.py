@@ -6,6 +6,7 @@ BenchError
     +-- StoreLocked    another process is writing to the run folder
     +-- StoreMismatch  the run folder was made by another spec, other assets or other packages
     +-- StoreCorrupt   a line in the middle of the records cannot be read
+    +-- StoreFull      the system did not write what it was given
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class StoreMismatch(StoreError):
 
 class StoreCorrupt(StoreError):
     """A line in the middle of the records cannot be read."""
+
+
+class StoreFull(StoreError):
+    """The system did not write what it was given: no space, a quota, a failing disk."""
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import StoreFull
 from bench.spec import EpisodeKey
 
 
@@ -45,6 +46,10 @@ class RunFolder:
         """What the full-precision policy saw and answered; equal for every variant of a pair."""
         return self.root / "observations" / f"{key.pair}.npz"
 
+    def shadow(self, key: EpisodeKey) -> Path:
+        """What a variant would have done while full precision was in control."""
+        return self.root / "shadows" / key.variant_id / f"{key.pair}.json"
+
     def frames(self, key: EpisodeKey) -> Path:
         """Film of one episode."""
         return self.frames_folder / key.variant_id / f"{key.pair}.mp4"
@@ -66,10 +71,26 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing, and have it on the disk before returning."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
-    with open(draft, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(draft, "wb", buffering=0) as file:
+            write_all(file.fileno(), content)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise full(path, error) from error
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Every byte, and on the disk before returning; raises `OSError`."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest):]
+    os.fsync(descriptor)
+
+
+def full(path: Path, error: OSError) -> StoreFull:
+    """What to say when the system does not write."""
+    return StoreFull(f"cannot write {path}: {error.strerror or error}; make room, and the same command goes on where "
+                     "it stopped")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.errors import lookup
+from bench.host import EnvironmentHost
 from envs.registry import SUITES, SuiteModule
 from envs.types import Environment
 
@@ -22,27 +24,45 @@ def suite_module(suite: str) -> SuiteModule:
     return importlib.import_module(lookup("suite", suite, SUITES).module)
 
 
-class EnvironmentPool:
-    """The tasks of one suite, opened on demand for one kind of policy. Use it as a context manager."""
+def open_task(suite: str, assets: str, task: int, image_size: int, privileged: bool) -> Environment:
+    """Open a task of `suite` in this process."""
+    return suite_module(suite).open_task(suite, task, image_size, assets, privileged)
 
-    def __init__(self, suite: str, assets: str, capacity: int = CAPACITY) -> None:
+
+class EnvironmentPool:
+    """The tasks of one suite, opened on demand for one kind of policy. Use it as a context manager.
+
+    With `host_timeout_s` they live in a process of their own that has so long for each answer (`bench.host`).
+    """
+
+    def __init__(self, suite: str, assets: str, capacity: int = CAPACITY, host_timeout_s: float | None = None) -> None:
         self._suite = suite
         self._assets = assets
         self._capacity = capacity
+        self._host_timeout_s = host_timeout_s
+        self._host: EnvironmentHost | None = None
         self._open: OrderedDict[tuple[int, int, bool], Environment] = OrderedDict()
 
     def get(self, task: int, policy: Policy) -> Environment:
         """Task `task` as `policy` wants to see it; raises `SpecMismatch` if the two disagree on the action."""
         key = (task, policy.image_size, policy.needs_privileged)
+        if self._host is not None and not self._host.alive:
+            self._host = None
+            self._open.clear()  # they died with their host
         if key not in self._open:
-            env = suite_module(self._suite).open_task(self._suite, task, policy.image_size, self._assets,
-                                                      policy.needs_privileged)
-            self._open[key] = env
+            self._open[key] = env = self._opened(*key)
             policy.action_spec.require(env.action_spec)
         self._open.move_to_end(key)
         while len(self._open) > self._capacity:
             self._open.popitem(last=False)[1].close()
         return self._open[key]
+
+    def _opened(self, task: int, image_size: int, privileged: bool) -> Environment:
+        if self._host_timeout_s is None:
+            return open_task(self._suite, self._assets, task, image_size, privileged)
+        if self._host is None:
+            self._host = EnvironmentHost(partial(open_task, self._suite, self._assets), self._host_timeout_s)
+        return self._host.open(task, image_size, privileged)
 
     def drop(self, env: Environment) -> None:
         """Close an environment that may be in an unknown state, so that its task is opened afresh."""
@@ -54,5 +74,8 @@ class EnvironmentPool:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._host is not None:
+            self._open.clear()
+            self._host.close()
         while self._open:
             self._open.popitem()[1].close()

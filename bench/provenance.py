@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -11,6 +12,12 @@ from typing import Any
 
 PACKAGES = ("torch", "numpy", "mujoco", "robosuite", "hf-libero", "bddl", "transformers", "opencv-python")
 """Packages whose version can change a result."""
+
+SOURCES = ("bench", "envs", "policies", "quantizers")
+"""Packages of this project from which results follow."""
+
+SOURCE_SUFFIXES = (".py", ".c", ".cpp", ".h")
+"""Files of them that are code."""
 
 
 def machine() -> dict[str, Any]:
@@ -35,6 +42,20 @@ def packages() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # a suite or policy that needs it says so itself
     return found
+
+
+def code(root: Path) -> dict[str, str]:
+    """Package of this project below `root` -> digest of every source file from which results follow.
+
+    Reports are not among them: they are functions of the records, and may be written again by any release.
+    """
+    digests = {}
+    for name in SOURCES:
+        digest = hashlib.sha256()
+        for path in sorted(p for p in (root / name).rglob("*") if p.suffix in SOURCE_SUFFIXES):
+            digest.update(f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digests[name] = digest.hexdigest()[:16]
+    return digests
 
 
 def commit(root: Path) -> tuple[str | None, bool | None]:

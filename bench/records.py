@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import StoreCorrupt, StoreLocked, StoreMismatch
-from bench.folder import RunFolder, write_bytes, write_json
+from bench.errors import StoreCorrupt, StoreLocked, StoreMismatch, UsageError
+from bench.folder import RunFolder, full, write_all, write_bytes, write_json
 from bench.spec import BenchSpec, EpisodeKey
 
 SCHEMA_VERSION = 1
@@ -86,6 +86,8 @@ class RunHeader:
     """Where it ran."""
     packages: Mapping[str, str]
     """Versions that results depend on."""
+    code: Mapping[str, str]
+    """Package of this project -> digest of its sources; a run does not go on with other ones."""
     commit: str | None
     """Commit of this project, None if it was not run from a checkout."""
     dirty: bool | None
@@ -121,7 +123,7 @@ class RunStore:
         try:
             self._write_header()
             self._records = _read_repaired(self.folder.episodes)
-            self._file = open(self.folder.episodes, "ab")
+            self._file = open(self.folder.episodes, "ab", buffering=0)
         except BaseException:
             self._lock.close()
             raise
@@ -135,12 +137,20 @@ class RunStore:
         return list(self._records.values())
 
     def append(self, record: EpisodeRecord) -> None:
-        """Add a finished episode; on return it is on the disk. Raises `ValueError` if the key is finished already."""
+        """Add a finished episode; on return it is on the disk.
+
+        Raises `ValueError` if the key is finished already, `StoreFull` if it cannot be written; then nothing is.
+        """
         if record.key in self.keys():
             raise ValueError(f"{record.key} is finished already")
-        self._file.write((json.dumps(record.to_json(), allow_nan=False) + "\n").encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = (json.dumps(record.to_json(), allow_nan=False) + "\n").encode()
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            write_all(self._file.fileno(), line)
+        except OSError as error:
+            # What was written of the line must not become the beginning of the next one.
+            os.ftruncate(self._file.fileno(), before)
+            raise full(self.folder.episodes, error) from error
         self._records[record.key] = record
 
     def close(self) -> None:
@@ -172,13 +182,16 @@ class RunStore:
     def _conflicts(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if old.get("schema_version") != SCHEMA_VERSION:
             return [f"schema_version: {old.get('schema_version')!r} in the folder, {SCHEMA_VERSION} now"]
-        found = self.header.spec.conflicts(BenchSpec.from_json(old["spec"]))
+        try:
+            found = self.header.spec.conflicts(BenchSpec.from_json(old["spec"]))
+        except UsageError as error:
+            return [f"spec: it was written by another release ({error})"]
         new = json.loads(json.dumps(new))
         # Equal assets are equal wherever they lie.
         old, new = ({**header, "assets": {**header["assets"], "folder": None}} for header in (old, new))
-        for name in ("assets", "protocol", "packages", "renderer"):
-            if old[name] != new[name]:
-                found.append(f"{name}: {_difference(old[name], new[name])}")
+        for name in ("assets", "protocol", "packages", "code", "renderer"):
+            if old.get(name) != new[name]:
+                found.append(f"{name}: {_difference(old.get(name), new[name])}")
         return found
 
 

@@ -17,7 +17,7 @@ from bench.protocol import Protocol
 from bench.recorders import Recorder
 from bench.records import EpisodeRecord
 from bench.spec import EpisodeKey
-from envs.types import ActionError, Environment, Observation, StepResult
+from envs.types import ActionError, ActionSpec, Environment, Observation, StepResult
 from policies.base import Policy
 
 TRACEBACK_FRAMES = 3
@@ -134,9 +134,23 @@ def _plan(env: Environment, chunk: np.ndarray, count: int, binarize_gripper: boo
     """The first `count` actions, each checked before any is executed; raises `ActionError`."""
     if chunk.ndim != 2 or not len(chunk):
         raise ActionError(f"a chunk has shape {chunk.shape}, legal is (H, {env.action_spec.dim}) with H >= 1")
+    bad = _bad_values(np.asarray(chunk[:count], dtype=np.float64), env.action_spec)
+    if bad is not None:
+        raise ActionError(bad)
     # The sign is taken of what was checked: of NaN it would be a command like any other.
     plan = [env.action_spec.check(action) for action in chunk[:count]]
     return [np.append(action[:-1], np.sign(action[-1])) for action in plan] if binarize_gripper else plan
+
+
+def _bad_values(plan: np.ndarray, spec: ActionSpec) -> str | None:
+    """How many values of float64[H, dim] no robot should be sent, None if there are none or the shape is wrong."""
+    wild = ~np.isfinite(plan)
+    beyond = ~wild & ((plan < spec.low) | (plan > spec.high))
+    if plan.shape[1:] != (spec.dim,) or not (wild.any() or beyond.any()):
+        return None
+    row, dim = np.argwhere(wild | beyond)[0]
+    return (f"of {plan.size} values of the plan {wild.sum()} are not finite and {beyond.sum()} leave the legal range "
+            f"[{spec.low}, {spec.high}]; first: {plan[row, dim]} in dimension {dim} of action {row}")
 
 
 def one_line(error: Exception) -> str:

@@ -20,19 +20,29 @@ from bench.rollout import one_line, rollout
 from bench.schedule import batches, partner, wanted
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 from bench.variants import build, require_supported
+from bench.watchdog import Watchdog
 from envs.types import Environment
 from policies.base import Policy
 
+TIMEOUT_S = 300.0
+"""Seconds without a decision or a control step after which an episode hangs."""
+GRACE_S = 5.0
+"""By how much longer the runner waits than the host of its environments, which knows more of what went wrong."""
 
-def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]:
+
+def run(spec: BenchSpec, store: RunStore, shown: bool = True, timeout_s: float = TIMEOUT_S,
+        isolate: bool = False) -> set[EpisodeKey]:
     """Play what is missing; return the keys that still have no outcome, empty if the run is complete.
+
+    `isolate` keeps the environments in a process of their own, whose death is an error of one episode.
 
     An episode that ends in an error is recorded and left for the next run. A variant's episode waits until its
     full-precision partner has an outcome, because its drift is measured against it.
     """
     total = sum(1 for _ in spec.episodes())
     seats: dict[str, _Seat] = {}
-    with EnvironmentPool(spec.suite, spec.assets) as pool, Progress(total, len(store.keys()), shown) as progress:
+    pool = EnvironmentPool(spec.suite, spec.assets, host_timeout_s=timeout_s if isolate else None)
+    with pool, Progress(total, len(store.keys()), shown) as progress:
         for variant, keys in batches(spec, store):
             if not keys:
                 continue
@@ -43,7 +53,8 @@ def run(spec: BenchSpec, store: RunStore, shown: bool = True) -> set[EpisodeKey]
                 policy, audit = prepared(spec, variant)
                 _keep_audit(store, variant, audit)
                 seats[variant.variant_id] = _Seat(variant, policy)
-            _play_batch(spec, seats[variant.variant_id], keys, store, pool, progress)
+            _play_batch(spec, seats[variant.variant_id], keys, store, pool, progress,
+                        timeout_s + GRACE_S if isolate else timeout_s)
     return wanted(spec, store) - store.keys()
 
 
@@ -60,7 +71,7 @@ class _Seat:
 
 
 def _play_batch(spec: BenchSpec, seat: _Seat, keys: Sequence[EpisodeKey], store: RunStore, pool: EnvironmentPool,
-                progress: Progress) -> None:
+                progress: Progress, timeout_s: float) -> None:
     done, protocol = store.keys(), PROTOCOLS[spec.protocol]
     for key in keys:
         if not seat.variant.baseline and partner(spec, key) not in done:
@@ -70,7 +81,7 @@ def _play_batch(spec: BenchSpec, seat: _Seat, keys: Sequence[EpisodeKey], store:
             # The first call of a network allocates and tunes; its latency is nobody's. The record is thrown away.
             rollout(env, seat.policy, key, replace(protocol, max_steps={spec.suite: 1}))
             seat.warm = True
-        record = _episode(spec, seat.variant, key, env, seat.policy, protocol, store)
+        record = _episode(spec, seat.variant, key, env, seat.policy, protocol, store, timeout_s)
         store.append(record)
         progress.add(record)
         if record.outcome == "error":
@@ -108,7 +119,7 @@ def _without_diagnostics(audit: dict[str, Any]) -> dict[str, Any]:
 
 
 def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Environment, policy: Policy,
-             protocol: Protocol, store: RunStore) -> EpisodeRecord:
+             protocol: Protocol, store: RunStore, timeout_s: float) -> EpisodeRecord:
     """One episode with its files and, for a quantized variant, its drift."""
     folder = store.folder
     recorders: list[Recorder] = [TraceRecorder(folder.trace(key))]
@@ -116,8 +127,9 @@ def _episode(spec: BenchSpec, variant: PolicyVariant, key: EpisodeKey, env: Envi
         recorders.append(ObservationRecorder(folder.observations(key)))
     if spec.video and key.init_state == 0:
         recorders.append(FilmRecorder(folder.frames(key), env))
-    record = rollout(env, policy, key, protocol, recorders, str(folder.trace(key).relative_to(folder.root)),
-                     latency_of(spec.latency))
+    with Watchdog(timeout_s) as watchdog:
+        record = rollout(env, policy, key, protocol, [watchdog, *recorders],
+                         str(folder.trace(key).relative_to(folder.root)), latency_of(spec.latency))
     if variant.baseline or record.outcome == "error":
         return record
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from reports.display import Cell, TextTable, variant_tables
 from reports.load import load_run
 from reports.provenance import notices
+from reports.rungs import ladder_tables
 from reports.table import results
 
 
@@ -15,6 +16,12 @@ def console_table(run_dir: str | Path) -> str:
     run = load_run(run_dir)
     table = variant_tables(run, results(run))[0]
     return "\n".join([text_table(table), "", *notices(run)])
+
+
+def console_ladder(run_dir: str | Path) -> str:
+    """The drift ladder of a run, each table below its title. Raises what `load_run` raises."""
+    tables = ladder_tables(load_run(run_dir))
+    return "\n\n".join(f"{table.title}\n\n{text_table(table)}" for table in tables)
 
 
 def text_table(table: TextTable) -> str:

@@ -61,7 +61,7 @@ def _by_pair(run: RunData, variant: Variant) -> dict[tuple, Mapping[str, Any]]:
 
 def _deviations(drift: Any, name: str = "") -> Iterator[float]:
     """Every number of a drift record that is zero for equal policies; a first divergence counts as one."""
-    if name in ("decisions", "actions", "divergence_threshold_mm"):
+    if name in ("decisions", "actions", "steps", "divergence_threshold_mm"):
         return
     if name == "first_divergence_step":
         yield float(drift is not None)

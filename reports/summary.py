@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from reports.load import RunData, latency_name
 from reports.measures import AXES, timed_devices
 from reports.noise import noise_floor
+from reports.rungs import ladder_json
 from reports.table import Results, is_complete
 from reports.verdict import saved_episodes
 
@@ -35,6 +37,7 @@ def summary(run: RunData, table: Results) -> dict[str, Any]:
         "latency": latency_name(run.header),
         "variants": {str(vid): _variant(run, table, str(vid), row) for vid, row in table.frame.iterrows()},
         "noise_floor": noise_floor(run),
+        "drift_ladder": ladder_json(run),
         "sequential": saved_episodes(run),
         "complete": is_complete(run),
     }
@@ -44,6 +47,7 @@ def _variant(run: RunData, table: Results, variant_id: str, row: Any) -> dict[st
     interval = _interval(row["wilson95_low"], row["wilson95_high"])
     return {
         **{name: row[name] for name in COUNTS},
+        "errors_by_kind": _kinds(run, variant_id),
         "difference95_points": _interval(row["difference_low"], row["difference_high"]),
         "success_rate": row["successes"] / row["n"] if row["n"] else None,
         "wilson95": interval and [bound / 100 for bound in interval],
@@ -52,6 +56,12 @@ def _variant(run: RunData, table: Results, variant_id: str, row: Any) -> dict[st
         "drift": _drift(row),
         "speedup": {device: _speedup(table, variant_id, row, device) for device in timed_devices(run)},
     }
+
+
+def _kinds(run: RunData, variant_id: str) -> dict[str, int]:
+    """Exception -> outstanding errors that it caused; a reason begins with its name."""
+    reasons = run.errors.loc[run.errors["variant_id"] == variant_id, "reason"]
+    return dict(sorted(Counter(str(reason).partition(":")[0] for reason in reasons).items()))
 
 
 def _interval(low: float | None, high: float | None) -> list[float] | None:

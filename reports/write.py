@@ -18,6 +18,7 @@ from reports.markdown import markdown_report
 from reports.measures import SHORT_NAMES
 from reports.page import html_report
 from reports.provenance import error_lines, notices, provenance
+from reports.rungs import ladder_tables
 from reports.summary import summary
 from reports.table import Results, method_labels, results
 from reports.video import video_name
@@ -30,8 +31,8 @@ def write_reports(run_dir: str | Path) -> list[Path]:
     """
     run = load_run(run_dir)
     table = results(run)
-    content = (_title(run), notices(run), [*variant_tables(run, table), tasks_table(run)], error_lines(run),
-               linked_videos(run), provenance(run))
+    tables = [*variant_tables(run, table), *ladder_tables(run), tasks_table(run)]
+    content = (_title(run), notices(run), tables, error_lines(run), linked_videos(run), provenance(run))
     texts = {
         "report.md": markdown_report(*content),
         "report.csv": csv_report(table),

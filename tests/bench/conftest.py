@@ -23,7 +23,7 @@ def spec_of(variants: tuple[PolicyVariant, ...], **changes) -> BenchSpec:
 
 def header_of(spec: BenchSpec, **changes) -> RunHeader:
     fields = dict(spec=spec, assets={"kind": "none", "digest": "d"}, protocol={"name": spec.protocol}, machine={},
-                  packages={"torch": "1"}, commit=None, dirty=None, renderer=None, args=(),
+                  packages={"torch": "1"}, code={"bench": "1"}, commit=None, dirty=None, renderer=None, args=(),
                   created="2026-01-01T00:00:00+00:00")
     return RunHeader(**{**fields, **changes})
 

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from bench.drift import compare_actions, first_divergence, read_positions, teacher_forced
+from bench.cli import main
+from bench.drift import (
+    Trace,
+    closed_loop,
+    compare_actions,
+    first_divergence,
+    read_positions,
+    teacher_forced,
+)
+from bench.latency import parse_latency
 from bench.protocol import PROTOCOLS
 from bench.recorders import ObservationRecorder, TraceRecorder, load_observations
 from bench.rollout import rollout
+from bench.run import run
+from bench.shadow import shadow_variants
 from envs.toy import open_task
 from envs.types import OSC_POSE
 from policies.scripted import ToyScripted
@@ -70,3 +84,60 @@ def test_only_executed_actions_are_compared(tmp_path, key, shift):
     assert drift["actions"] == record.steps
     assert drift["translation_mm"] == pytest.approx([shift * 50, 0, 0])
     assert drift["cumulative_translation_mm"] == pytest.approx(shift * 50 * record.steps)
+
+
+def walk(positions, gripper, decisions, turns=0.0) -> Trace:
+    rotations = np.zeros((len(positions), 3))
+    rotations[:, 2] = turns
+    return Trace(np.array(positions, dtype=float), rotations, np.array(gripper, dtype=float), np.array(decisions))
+
+
+def test_two_episodes_are_compared_step_by_step_and_at_the_ends_of_chunks():
+    baseline = walk([[0, 0, 0]] * 5, [-1, -1, 1, 1, 1], [0, 0, 1, 1, 2])
+    variant = walk([[0, 0, 0], [0.003, 0, -0.004], [0, 0, 0], [0, 0.002, 0]], [-1, 1, 1, -1], [0, 0, 1, 1], turns=0.1)
+    drift = closed_loop(baseline, variant)
+    assert drift["steps"] == 4 and drift["gripper_flips"] == 2
+    assert drift["translation_mm"] == pytest.approx([0.75, 0.5, 1.0])
+    assert drift["rotation_deg"] == pytest.approx([0, 0, np.degrees(0.1)])
+    assert drift["mean_distance_mm"] == pytest.approx(7 / 4)
+    assert drift["chunk_end_mm"] == pytest.approx([5.0, 2.0])
+    assert closed_loop(variant, baseline)["chunk_end_mm"] == pytest.approx([5.0, 2.0])
+
+
+def test_orientations_are_compared_as_rotations_and_not_as_numbers():
+    """Half a turn about z and the same about -z are one orientation."""
+    drift = closed_loop(walk([[0, 0, 0]], [1], [0], np.pi), walk([[0, 0, 0]], [1], [0], -np.pi))
+    assert drift["rotation_deg"] == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_episodes_without_a_common_step_have_no_means():
+    drift = closed_loop(walk(np.zeros((0, 3)), [], []), walk([[0, 0, 0]], [1], [0]))
+    assert (drift["steps"], drift["translation_mm"], drift["chunk_end_mm"]) == (0, None, [])
+
+
+@pytest.mark.parametrize("latency", ["paused", "fixed:120"])
+def test_the_rung_with_the_teacher_in_control_confirms_the_recorded_one(vla_spec, open_store, latency):
+    spec = dataclasses.replace(vla_spec, latency=parse_latency(latency, vla_spec.variants))
+    with open_store(spec) as store:
+        run(spec, store, shown=False)
+        shadow_variants(spec, store, shown=False)
+        for record in store.records():
+            if record.drift:
+                shadow = json.loads(store.folder.shadow(record.key).read_text())
+                assert shadow.pop("repeated") is True
+                assert shadow == json.loads(json.dumps(record.drift["teacher_forced"]))
+                assert record.drift["closed_loop"]["steps"] > 0
+        stamps = {p: p.stat().st_mtime_ns for p in (store.folder.root / "shadows").rglob("*.json")}
+        assert len(stamps) == 4
+        shadow_variants(spec, store, shown=False)
+        assert stamps == {p: p.stat().st_mtime_ns for p in stamps}
+
+
+def test_one_command_prints_every_rung(capsys, tmp_path):
+    assert main(["drift", "--suite", "toy", "--method", "rtn:w4", "--trials", "1", "--threads", "1", "--quiet",
+                 "--no-video", "--no-doctor", "--runs-dir", str(tmp_path), "--run", "r"]) == 0
+    out = capsys.readouterr().out
+    assert "teacher in control" in out and "Does drift foretell failure?" in out
+    (rungs,) = json.loads(out.splitlines()[-1])["drift_ladder"]["variants"].values()
+    assert rungs["shadow"].pop("teacher_repeated") == 2
+    assert rungs["shadow"] == rungs["teacher_forced"] and rungs["closed_loop"]["mean_distance_mm"] > 0

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from bench.errors import StoreCorrupt, StoreLocked, StoreMismatch
+from bench.provenance import SOURCES, code
 from bench.records import EpisodeRecord, RunStore
 
 
@@ -113,3 +114,30 @@ def test_more_trials_keep_the_records_and_every_start_is_noted(scripted_spec, op
     assert header["spec"]["trials"] == 3
     assert header["episodes_per_variant"] == 6
     assert len(header["starts"]) == 2
+
+
+def test_a_store_made_by_other_code_is_refused_with_the_package_that_changed(scripted_spec, make_header, tmp_path):
+    RunStore(tmp_path / "run", make_header(scripted_spec)).close()
+    with pytest.raises(StoreMismatch, match="code: bench '1' in the folder, '2' now"):
+        RunStore(tmp_path / "run", make_header(scripted_spec, code={"bench": "2"}))
+
+
+def test_a_store_of_another_release_is_refused_and_not_called_a_wrong_command(scripted_spec, open_store):
+    with open_store(scripted_spec) as store:
+        header = json.loads(store.folder.header.read_text())
+    del header["spec"]["stop"]
+    store.folder.header.write_text(json.dumps(header))
+    with pytest.raises(StoreMismatch, match=r"another release .*missing: \['stop'\]"):
+        open_store(scripted_spec)
+
+
+def test_the_digest_of_the_code_follows_every_source_file(tmp_path):
+    for name in SOURCES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("1")
+    before = code(tmp_path)
+    (tmp_path / "envs" / "notes.md").write_text("not code")
+    assert code(tmp_path) == before
+    (tmp_path / "envs" / "a.py").write_text("2")
+    after = code(tmp_path)
+    assert [name for name in before if before[name] != after[name]] == ["envs"]

@@ -129,3 +129,11 @@ def test_the_policy_gets_the_noise_of_the_key(env, key, still):
     policy = still()
     rollout(env, policy, key, OFT)
     assert policy.noise_key == key.noise_key()
+
+
+def test_values_that_no_robot_should_be_sent_are_counted(env, key, still):
+    chunk = with_value(0.0)
+    chunk[2, 1], chunk[4, 0], chunk[4, 6] = np.nan, 1.5, -np.inf
+    record = rollout(env, still(answer=lambda call: chunk), key, OFT)
+    assert "of 56 values of the plan 2 are not finite and 1 leave the legal range [-1.0, 1.0]" in record.reason
+    assert "first: nan in dimension 1 of action 2" in record.reason
