@@ -8,6 +8,11 @@ POLICY ?=
 TRIALS ?= 2
 TASKS ?=
 RUN ?=
+RUNS ?=
+TIMINGS ?=
+FORCE ?=
+DEVICE ?= auto
+TRIALS_CSV ?= docs/published_trials.csv
 OUT ?=
 ASSETS ?=
 PROTOCOL ?= oft
@@ -25,7 +30,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift quantize bench-sim list preflight report review assets pocket test lint clean
+.PHONY: help venv install bench drift quantize bench-sim list preflight report time trials review verify assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -38,6 +43,9 @@ help: ## show targets and variables
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
+	@echo "  RUNS        runs that make report merges into RUN; FORCE=1 merges what is not of one kind  now: $(RUNS)"
+	@echo "  TIMINGS     files of make time for make report              now: $(TIMINGS)"
+	@echo "  DEVICE      device of make time, see make list              now: $(DEVICE)"
 	@echo "  OUT         folder that make quantize writes; empty: variants/POLICY-METHOD  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
@@ -91,11 +99,22 @@ list: $(STAMP) ## what there is to choose from, and what it needs
 preflight: $(STAMP) ## check versions, renderer, assets, pictures, an episode and disk space
 	@$(VENV)/bin/qvla-bench doctor $(ARGS)
 
-report: $(STAMP) ## write the reports of RUN again
-	@$(VENV)/bin/qvla-bench report '$(RUN)'
+report: $(STAMP) ## write the reports of RUN again, with TIMINGS of other devices; or merge RUNS into RUN
+	@$(VENV)/bin/qvla-bench $(if $(RUNS),merge $(RUNS) --out '$(or $(RUN),merged)' $(if $(FORCE),--force),\
+	  report '$(RUN)' $(if $(TIMINGS),--timings $(TIMINGS)))
+
+time: $(STAMP) ## time POLICY with METHOD on DEVICE, no simulator needed, into the file OUT
+	@$(VENV)/bin/qvla-bench time --device '$(DEVICE)' $(if $(METHOD),--method '$(METHOD)') \
+	  $(if $(POLICY),--policy '$(POLICY)') $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
+trials: $(STAMP) ## rates, intervals and verdicts of the trials on a robot in the CSV file TRIALS_CSV
+	@$(VENV)/bin/qvla-bench trials import '$(TRIALS_CSV)' $(if $(OUT),--out '$(OUT)') $(ARGS)
 
 review: $(STAMP) ## write the page on which the episodes of RUN are watched side by side and labelled
 	@$(VENV)/bin/qvla-bench review '$(RUN)'
+
+verify: $(STAMP) ## compute the tables of RUN from its records again and compare
+	@$(VENV)/bin/qvla-bench verify '$(RUN)'
 
 assets: $(STAMP) ## build the asset files of SUITE and say where they are
 	@$(VENV)/bin/qvla-bench assets path --suite '$(SUITE)' $(if $(ASSETS),--assets '$(ASSETS)')

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from reports.load import PAIR_FIELDS, RunData, Variant
 from reports.plots.figure import Plot, colour, draw, legend_above
 from reports.table import method_labels
+from reports.trace import read_trace
 
 MAX_PAIRS = 200
 """Traces are files of their own; more of them would take longer to read than they would change the curve."""
@@ -60,7 +60,7 @@ def closed_loop_distances(run: RunData, variant: Variant) -> tuple[list[np.ndarr
     distances = []
     for reference, path in (files[i] for i in chosen):
         if reference.is_file() and path.is_file():
-            one, other = (pd.read_parquet(file, columns=["x", "y", "z"]).to_numpy(np.float64)
+            one, other = (read_trace(file, "xyz").to_numpy(np.float64)
                           for file in (reference, path))
             both = min(len(one), len(other))
             distances.append(MM_PER_M * np.linalg.norm(one[:both] - other[:both], axis=1))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.load import CorruptRun
+from reports.trace import read_trace
 
 ACTIONS = tuple(f"a{i}" for i in range(7))
 COLUMNS = ("decision", *ACTIONS, "x", "y", "z", "g0", "g1")
@@ -29,20 +29,13 @@ def group_script(group_id: str, traces: Sequence[tuple[str, Path]], baselines: d
     `distance_mm` (to full precision while both moved, None without it) and `looks` (steps at which the policy looked).
     Raises `CorruptRun` if a file lacks a column.
     """
-    frames = {variant_id: _read(path) for variant_id, path in traces}
+    frames = {variant_id: read_trace(path, COLUMNS) for variant_id, path in traces}
     content = {}
     for variant_id, frame in frames.items():
         reference = frames.get(baselines.get(variant_id) or "")
         content[variant_id] = _trace(frame, reference)
     text = json.dumps([group_id, content], allow_nan=False, separators=(",", ":"))
     return f"REVIEW_EPISODE(...{text});\n"
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, columns=list(COLUMNS))
-    except (OSError, ValueError) as error:
-        raise CorruptRun(f"{path} is not a trace with the columns {', '.join(COLUMNS)}: {error}") from error
 
 
 def _trace(frame: pd.DataFrame, reference: pd.DataFrame | None) -> dict[str, Any]:
