@@ -37,7 +37,7 @@ def test_two_suites_become_one_table(halves, timed_folder, tmp_path):
         assert list(frame[name]) == list(whole[name]), name
     assert merged.header["merged_from"] == ["libero_object", "libero_spatial"]
     write_reports(tmp_path / "merged")
-    assert "libero_object, libero_spatial" in (tmp_path / "merged" / "report.md").read_text()
+    assert "libero_object, libero_spatial" in (tmp_path / "merged" / "report.html").read_text()
 
 
 def test_merging_again_replaces_what_was_merged_and_nothing_else(halves, timed_folder, tmp_path):
