@@ -23,6 +23,9 @@ AA ?=
 MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
+WORKERS ?= 1
+BASELINE ?= baseline.json
+MODE ?= fast
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -30,7 +33,8 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift quantize bench-sim list preflight report time trials review verify assets pocket test lint clean
+.PHONY: help venv install bench drift baseline check quantize bench-sim list preflight report time trials review verify \
+  assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -46,7 +50,7 @@ help: ## show targets and variables
 	@echo "  RUNS        runs that make report merges into RUN; FORCE=1 merges what is not of one kind  now: $(RUNS)"
 	@echo "  TIMINGS     files of make time for make report              now: $(TIMINGS)"
 	@echo "  DEVICE      device of make time, see make list              now: $(DEVICE)"
-	@echo "  OUT         folder that make quantize writes; empty: variants/POLICY-METHOD  now: $(OUT)"
+	@echo "  OUT         what make quantize, time, trials and baseline write; empty: a name made of the rest  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -57,6 +61,9 @@ help: ## show targets and variables
 	@echo "  MARGIN      points by which a method may be worse and be non-inferior  now: $(MARGIN)"
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
+	@echo "  WORKERS     processes that play at the same time             now: $(WORKERS)"
+	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
+	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
@@ -78,13 +85,19 @@ RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '
   --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
   $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
   $(if $(ASSETS),--assets '$(ASSETS)') $(if $(THREADS),--threads '$(THREADS)') \
-  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(ARGS)
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' --workers '$(WORKERS)' $(ARGS)
 
 bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
 	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)
 
 drift: $(STAMP) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
 	@$(VENV)/bin/qvla-bench drift $(RUN_OPTIONS)
+
+baseline: $(STAMP) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
+	@$(VENV)/bin/qvla-bench baseline $(RUN_OPTIONS) --out '$(or $(OUT),baseline.json)'
+
+check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays
+	@$(VENV)/bin/qvla-bench check --policy '$(POLICY)' --baseline '$(BASELINE)' --mode '$(MODE)' $(ARGS)
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="qvla-bench", description="Closed-loop benchmark for quantized vision-language-action policies.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
+    _add_check(commands)
     _add_quantize(commands)
     listing = commands.add_parser("list", help="suites, policies, methods, saved variants, protocols and devices")
     listing.set_defaults(command=_list)
@@ -74,14 +75,35 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         "bench", help="run a suite with full precision and quantized variants; resumes what was interrupted",
         description="Runs full precision and every METHOD on the same episodes. The same command again goes on where "
                     "it stopped. The last line on stdout is one JSON object.")
-    bench.set_defaults(command=_bench, shadow=False)
+    bench.set_defaults(command=_bench, shadow=False, out=None)
     drift = commands.add_parser(
         "drift", help="the same run, and the drift ladder: recorded, teacher in control, closed loop",
         description="Does what `bench` does with the same options, or takes its run over, then plays full precision "
                     "once more while every variant is asked what it would do, and prints every rung of drift.")
-    drift.set_defaults(command=_bench, shadow=True)
-    for command in (bench, drift):
+    drift.set_defaults(command=_bench, shadow=True, out=None)
+    baseline = commands.add_parser(
+        "baseline", help="the same run, and the file that `check` compares later variants with",
+        description="Does what `bench` does with the same options for one method or saved variant, or takes its run "
+                    "over, and writes what a later variant must hold to.")
+    baseline.add_argument("--out", default="baseline.json", help="file to write (default: %(default)s)")
+    baseline.set_defaults(command=_bench, shadow=False)
+    for command in (bench, drift, baseline):
         _add_run_options(command)
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    check = commands.add_parser(
+        "check", help="regression gate for CI: is a saved variant as good as the baseline?",
+        description="Exit code 0 if the variant passes, 1 if not, 2 if the two cannot be compared.")
+    check.add_argument("--policy", required=True, help="folder of a saved variant")
+    check.add_argument("--baseline", default="baseline.json", help="default: %(default)s")
+    check.add_argument("--mode", default="fast", help="fast: drift on recorded observations, no simulator; "
+                       "closed-loop: play the episodes and prove non-inferiority (default: %(default)s)")
+    check.add_argument("--junit", metavar="FILE", help="write JUnit XML")
+    check.add_argument("--markdown", metavar="FILE", help="write the summary, for instance to $GITHUB_STEP_SUMMARY")
+    check.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
+    check.add_argument("--quiet", action="store_true", help="no progress bar")
+    check.set_defaults(command=_check)
 
 
 def _add_run_options(bench: argparse.ArgumentParser) -> None:
@@ -99,7 +121,8 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     _add_official(bench)
     bench.add_argument("--protocol", default="oft", help="how episodes are played (default: %(default)s)")
     bench.add_argument("--seed", type=int, default=0, help="every random number derives from it (default: %(default)s)")
-    bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs)")
+    bench.add_argument("--threads", type=int, help="CPU threads of the policy (default: all usable CPUs, dealt to "
+                       "the workers)")
     bench.add_argument("--video", action=argparse.BooleanOptionalAction, default=True,
                        help="film init state 0 of every task (default: on)")
     bench.add_argument("--divergence-mm", type=float, default=5.0,
@@ -119,6 +142,9 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
+    bench.add_argument("--workers", type=int, default=1,
+                       help="processes that play at the same time; results are equal for equal --threads "
+                       "(default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
                        help="keep the environments in a process of their own, whose death is an error of one episode")
     bench.add_argument("--timeout-s", type=float, default=300.0,
@@ -181,6 +207,12 @@ def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.command import bench
 
     return bench(args, arguments)
+
+
+def _check(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.check import command
+
+    return command(args)
 
 
 def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:

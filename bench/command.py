@@ -42,7 +42,7 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
@@ -51,6 +51,15 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
             shadow_variants(spec, store, shown=not args.quiet)
         report(folder, ladder=args.shadow)
+        if args.out is not None and not missing:
+            from bench.baseline import least_pairs, write_baseline
+
+            made = write_baseline(Path(args.out), spec, store)
+            print(f"wrote {made.path} with {len(made.recorded)} recorded episodes", file=sys.stderr)
+            if len(made.outcomes) < least_pairs(spec.margin_points):
+                print(f"{len(made.outcomes)} episodes are enough for the fast mode of `check`; its closed-loop mode "
+                      f"needs {least_pairs(spec.margin_points)} or more for a margin of {spec.margin_points:g} points",
+                      file=sys.stderr)
     for record in errors:
         print(f"error in {record.key.variant_id} {record.key.pair}: {record.reason}", file=sys.stderr)
     if missing:
@@ -78,6 +87,9 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     """The spec that the command line means. Names are checked before anything heavy is imported."""
     lookup("suite", args.suite, SUITES)
     lookup("protocol", args.protocol, PROTOCOLS)
+    if args.workers < 1 or not args.timeout_s > 0:
+        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {args.workers} and "
+                         f"{args.timeout_s:g}")
     if args.stop not in STOPS:
         raise UsageError(unknown("stop", args.stop, STOPS))
     assets = legal_assets(args.suite, args.assets)
@@ -93,7 +105,7 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
                          f"got {args.trials}")
     return BenchSpec(
         suite=args.suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
-        assets=assets, threads=usable_cpus() if args.threads is None else args.threads,
+        assets=assets, threads=max(usable_cpus() // args.workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
         margin_points=args.margin, stop=args.stop,
         latency=parse_latency(args.latency, variants))
@@ -106,6 +118,12 @@ def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
                              suite_module(spec.suite).assets_stamp(spec.assets))
     return ensure_healthy(spec.suite, spec.assets, args.any_mujoco, args.runs_dir,
                           lambda line: print(line, file=sys.stderr))
+
+
+def header_of(spec: BenchSpec, any_mujoco: bool = False) -> RunHeader:
+    """The header of a run that no command line describes."""
+    found = Circumstances(renderer_of(spec.suite, any_mujoco), suite_module(spec.suite).assets_stamp(spec.assets))
+    return make_header(spec, found, ())
 
 
 def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str]) -> RunHeader:

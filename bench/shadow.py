@@ -15,13 +15,13 @@ from bench.drift import compare_actions
 from bench.errors import StoreError
 from bench.folder import write_json
 from bench.latency import latency_of
+from bench.player import prepared
 from bench.pool import EnvironmentPool
 from bench.progress import Progress
 from bench.protocol import PROTOCOLS
 from bench.recorders import load_observations
 from bench.records import RunStore
 from bench.rollout import rollout
-from bench.run import prepared
 from bench.schedule import partner
 from bench.spec import BenchSpec, EpisodeKey
 from envs.types import Observation, StepResult

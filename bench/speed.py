@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from bench.folder import RunFolder, write_json
+from bench.player import prepared
 from bench.recorders import load_observations
 from bench.records import RunStore
-from bench.run import prepared
 from bench.spec import BenchSpec
 from bench.timing.claims import no_claim
 from bench.timing.interleave import ROUNDS, interleaved, timing_json
