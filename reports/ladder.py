@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Separation:
     """Episodes in which both succeeded."""
 
 
+@lru_cache(maxsize=1)  # a report shows it as tables and as JSON
 def ladder(run: RunData) -> dict[str, dict[str, Any]]:
     """variant_id -> rung -> figures, for every variant with drift records; a rung that was not measured is None."""
     found = {}
@@ -87,6 +89,7 @@ def _mann_whitney(failed: Sequence[float], succeeded: Sequence[float]) -> tuple[
     return float(test.statistic), float(test.pvalue)
 
 
+@lru_cache(maxsize=1)
 def foretelling(run: RunData) -> dict[str, Separation | None]:
     """Predictor -> separation over the episodes of all variants in which full precision succeeded."""
     groups: dict[str, list[tuple[list[float], list[float]]]] = {name: [] for name in PREDICTORS}

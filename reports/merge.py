@@ -128,9 +128,10 @@ def _short(value: Any) -> str:
 def _records(runs: Sequence[RunData], target: Path) -> list[dict[str, Any]]:
     kept: dict[tuple, tuple[dict[str, Any], RunData]] = {}
     for run in runs:
-        for row in [*run.episodes.to_dict("records"), *run.errors.to_dict("records")]:
-            key = tuple(row[field] for field in KEY_FIELDS)
-            record = {"key": dict(zip(KEY_FIELDS, key, strict=True)), **{f: row[f] for f in RECORD_FIELDS}}
+        lines = (run.path / "episodes.jsonl").read_text(encoding="utf-8").split("\n")
+        for number in sorted([*run.episodes["line"], *run.errors["line"]]):
+            record = json.loads(lines[number - 1])
+            key = tuple(record["key"][field] for field in KEY_FIELDS)
             if record["trace"]:
                 record["trace"] = os.path.relpath(run.path / record["trace"], target)
             if key not in kept or kept[key][0]["outcome"] == "error":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pandas as pd
 
@@ -102,6 +103,7 @@ def method_labels(run: RunData) -> dict[str, str]:
     return {vid: label if counts[label] == 1 else f"{label} ({vid})" for vid, label in labels.items()}
 
 
+@lru_cache(maxsize=1)  # asked for by notices and summary
 def is_complete(run: RunData) -> bool:
     """True if nothing is left to run, as far as the files say.
 

@@ -54,17 +54,16 @@ def closed_loop_distances(run: RunData, variant: Variant) -> tuple[list[np.ndarr
     fields = [*PAIR_FIELDS, "trace"]
     pairs = run.episodes_of(baseline)[fields].merge(run.episodes_of(variant)[fields], on=list(PAIR_FIELDS),
                                                     suffixes=("_baseline", "_variant"))
-    files = [(run.path / a, run.path / b) for a, b in zip(pairs["trace_baseline"], pairs["trace_variant"], strict=True)
-             if a and b]
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), MAX_PAIRS)).round().astype(int))
+    names = [both for both in zip(pairs["trace_baseline"], pairs["trace_variant"], strict=True) if all(both)]
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(len(names), MAX_PAIRS)).round().astype(int))
     distances = []
-    for reference, path in (files[i] for i in chosen):
+    for reference, path in ([run.path / name for name in names[i]] for i in chosen):
         if reference.is_file() and path.is_file():
             one, other = (read_trace(file, "xyz").to_numpy(np.float64)
                           for file in (reference, path))
             both = min(len(one), len(other))
             distances.append(MM_PER_M * np.linalg.norm(one[:both] - other[:both], axis=1))
-    return distances, len(files)
+    return distances, len(names)
 
 
 def percentiles(distances: list[np.ndarray]) -> np.ndarray:
