@@ -5,10 +5,11 @@ Links are relative to the run folder, where the report lies too.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from reports.load import RunData
-from reports.measures import SHORT_NAMES
+from reports.measures import SHORT_NAMES, suites_of
 
 FROM_AUDIT = frozenset((
     "label", "setting", "storage_bytes", "storage_percent", "held_bytes", "held_percent", "component_bytes",
@@ -30,9 +31,14 @@ def source_of(run: RunData, variant_id: str, column: str) -> str | None:
     if column.startswith(FROM_TIMING):
         device = next((d for d in run.timings or () if f"_{d}" in column), None)
         return None if device is None else f"timings/{device}.json"
-    suites = {SHORT_NAMES.get(suite, suite): suite for suite in run.episodes["suite"].unique()}
+    suites = _suite_columns(run)
     task = {"task": suites[column]} if column in suites else {}
     return episodes_link(variant_id, {**task, **FILTERS.get(column, {})})
+
+
+@lru_cache(maxsize=1)  # asked for once per cell
+def _suite_columns(run: RunData) -> dict[str, str]:
+    return {SHORT_NAMES.get(suite, suite): suite for suite in suites_of(run)}
 
 
 def episodes_link(variant_id: str, filters: dict[str, str]) -> str:
