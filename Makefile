@@ -8,6 +8,11 @@ POLICY ?=
 TRIALS ?= 2
 TASKS ?=
 RUN ?=
+RUNS ?=
+TIMINGS ?=
+FORCE ?=
+DEVICE ?= auto
+TRIALS_CSV ?= docs/published_trials.csv
 OUT ?=
 ASSETS ?=
 PROTOCOL ?= oft
@@ -35,7 +40,8 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize bench-sim parity list preflight report assets pocket pocket-data test lint clean
+.PHONY: help venv install bench drift baseline check quantize bench-sim parity list preflight report time trials review \
+  verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -48,7 +54,10 @@ help: ## show targets and variables
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
-	@echo "  OUT         what make quantize and make baseline write; empty: variants/POLICY-METHOD, baseline.json  now: $(OUT)"
+	@echo "  RUNS        runs that make report merges into RUN; FORCE=1 merges what is not of one kind  now: $(RUNS)"
+	@echo "  TIMINGS     files of make time for make report              now: $(TIMINGS)"
+	@echo "  DEVICE      device of make time, see make list              now: $(DEVICE)"
+	@echo "  OUT         what make quantize, time, trials and baseline write; empty: a name made of the rest  now: $(OUT)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -81,7 +90,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "$(PYTHON) is too old; name Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(RUN_PYTHON) || $(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,dev]'
 	@# Its dependency list would bring robomimic, wandb, thop and torchvision; the simulator imports none of them.
 	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
 	@touch $@
@@ -121,8 +130,22 @@ list: $(STAMP) ## what there is to choose from, and what it needs
 preflight: $(STAMP) ## check versions, renderer, assets, pictures, an episode and disk space
 	@$(VENV)/bin/qvla-bench doctor $(ARGS)
 
-report: $(STAMP) ## write the reports of RUN again
-	@$(VENV)/bin/qvla-bench report '$(RUN)'
+report: $(STAMP) ## write the reports of RUN again, with TIMINGS of other devices; or merge RUNS into RUN
+	@$(VENV)/bin/qvla-bench $(if $(RUNS),merge $(RUNS) --out '$(or $(RUN),merged)' $(if $(FORCE),--force),\
+	  report '$(RUN)' $(if $(TIMINGS),--timings $(TIMINGS)))
+
+time: $(STAMP) ## time POLICY with METHOD on DEVICE, no simulator needed, into the file OUT
+	@$(VENV)/bin/qvla-bench time --device '$(DEVICE)' $(if $(METHOD),--method '$(METHOD)') \
+	  $(if $(POLICY),--policy '$(POLICY)') $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
+trials: $(STAMP) ## rates, intervals and verdicts of the trials on a robot in the CSV file TRIALS_CSV
+	@$(VENV)/bin/qvla-bench trials import '$(TRIALS_CSV)' $(if $(OUT),--out '$(OUT)') $(ARGS)
+
+review: $(STAMP) ## write the page on which the episodes of RUN are watched side by side and labelled
+	@$(VENV)/bin/qvla-bench review '$(RUN)'
+
+verify: $(STAMP) ## compute the tables of RUN from its records again and compare
+	@$(VENV)/bin/qvla-bench verify '$(RUN)'
 
 assets: $(STAMP) ## build the asset files of SUITE and say where they are
 	@$(VENV)/bin/qvla-bench assets path --suite '$(SUITE)' $(if $(ASSETS),--assets '$(ASSETS)')

@@ -10,6 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from bench.reading import add_reading
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
@@ -49,10 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--policy", help="default: the first policy with a network to quantize")
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
-    report = commands.add_parser("report", help="write the reports and videos of a run again")
-    report.add_argument("run", help="name of a run, or its folder")
-    report.add_argument("--runs-dir", default="runs", help="folder of all runs (default: %(default)s)")
-    report.set_defaults(command=_report)
+    _add_time(commands)
+    add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
         check.add_argument("--suite", help="check only this suite (default: all)")
@@ -188,6 +188,23 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.set_defaults(command=_quantize)
 
 
+def _add_time(commands: argparse._SubParsersAction) -> None:
+    timing = commands.add_parser(
+        "time", help="time variants on the device at hand, without a simulator",
+        description="Times full precision and every METHOD in turns on this machine and writes a file that `report "
+                    "--timings FILE` puts beside the success of the same variants. The last line is one JSON object.")
+    timing.add_argument("--policy", help="name of a policy, or folder of a saved quantized variant (default: the first "
+                        "policy with a network)")
+    timing.add_argument("--method", help="methods as for `bench` (default: qvla, or fp for a saved variant)")
+    timing.add_argument("--device", default="auto", help="see `qvla-bench list` (default: the most special one here)")
+    timing.add_argument("--out", help="new JSON file (default: timing-DEVICE.json)")
+    timing.add_argument("--rounds", type=int, default=40, help="decisions of each variant (default: %(default)s)")
+    timing.add_argument("--threads", type=int, help="CPU threads (default: all usable CPUs)")
+    timing.add_argument("--baseline", action=argparse.BooleanOptionalAction, default=True,
+                        help="time full precision too; without it there is no speed-up (default: on)")
+    timing.set_defaults(command=_time)
+
+
 def _bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.command import bench
 
@@ -204,6 +221,12 @@ def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.quantize import quantize
 
     return quantize(args)
+
+
+def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.timing.command import time_command
+
+    return time_command(args, arguments)
 
 
 def _list(args: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -224,17 +247,6 @@ def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.layout import layout_table
 
     print(layout_table(args.policy, args.method))
-    return 0
-
-
-def _report(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.command import report, run_folder
-    from bench.errors import UsageError
-
-    folder = run_folder(args.run, args.runs_dir)
-    if not (folder / "header.json").is_file():
-        raise UsageError(f"{folder} is not a run folder: it has no header.json")
-    report(folder)
     return 0
 
 

@@ -9,49 +9,62 @@ from bench.folder import RunFolder, write_json
 from bench.player import prepared
 from bench.recorders import load_observations
 from bench.records import RunStore
-from bench.spec import FULL_PRECISION, REPEAT, BenchSpec
+from bench.spec import BenchSpec
+from bench.timing.claims import no_claim
 from bench.timing.interleave import ROUNDS, interleaved, timing_json
+from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, devices, open_probe
 from envs.types import Observation
-from policies.registry import POLICIES
+from policies.registry import POLICIES, policy_class
 
 
 def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
-    """Time every variant on every device that has not been timed yet; return why a device was left out.
+    """Time every variant where this machine can and has not yet; return why a device that it has was left out.
 
     All variants are in memory at once, so a machine must hold them together.
     """
-    if len(spec.variants) < 2 or not POLICIES[spec.variants[0].policy].quantizable:
+    policy = spec.variants[0].policy
+    if len(spec.variants) < 2 or not POLICIES[policy].quantizable:
         return []
     skipped, probes = [], []
-    for device in devices():
-        probe = open_probe(device)
-        reason = probe.unavailable()
+    for probe in _probes():
+        reason = cannot_move(policy_class(POLICIES[policy]), policy, probe)
         if reason is not None:
-            skipped.append(f"{device}: {reason}")
-        elif not _timed(store.folder, device, spec):
+            skipped.append(f"{probe.device}: {reason}")
+        elif not _timed(store.folder, probe.device, spec):
             probes.append(probe)
     if probes:
         _measure(spec, store, probes)
     return skipped
 
 
+def _probes() -> list[TimingProbe]:
+    """The probes of this machine; of those that time one and the same device the most special one."""
+    found: dict[str, TimingProbe] = {}
+    for device in devices():
+        probe = open_probe(device)
+        if probe.torch_device not in found and probe.unavailable() is None:
+            found[probe.torch_device] = probe
+    return list(found.values())
+
+
 def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> None:
     inputs = _stored_observations(spec, store)
     if not inputs:
         return
-    policies, no_claim = {}, {}
+    policies, claims = {}, {}
     for variant in spec.variants:
         policies[variant.variant_id], audit = prepared(spec, variant)
         policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
         # Full precision against itself shows how much of a speed-up is noise.
-        if variant.method not in (FULL_PRECISION, REPEAT) and not audit["integer_arithmetic"]:
-            no_claim[variant.variant_id] = (f"backend {audit['backend']!r} computes in floating point; its speed says "
-                                            "nothing about the method")
+        if (claim := no_claim(variant, audit)) is not None:
+            claims[variant.variant_id] = claim
     steps = {vid: lambda observation, policy=policy: policy.act([observation]) for vid, policy in policies.items()}
     for probe in probes:
+        for policy in policies.values():
+            move(policy, probe)
         samples = interleaved(probe, steps, inputs)
-        content = timing_json(probe.device, spec.threads, samples, spec.variants[0].variant_id, no_claim)
+        content = timing_json(probe.device, spec.threads, samples, spec.variants[0].variant_id, claims)
         write_json(store.folder.timing(probe.device), content)
 
 

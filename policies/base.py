@@ -51,3 +51,11 @@ class QuantizablePolicy(Protocol):
 
         Raises ValueError or TypeError for sizes that are not those of such a network.
         """
+
+
+@runtime_checkable
+class MovablePolicy(Protocol):
+    """A policy that can run on another device than the CPU."""
+
+    def to(self, device: str) -> Any:
+        """Put the network, and from now on every batch, on `device`, as `torch.device` names it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from reports.load import RunData
 from reports.measures import MEGABYTE, SHORT_NAMES, suites_of, timed_devices
+from reports.sources import episodes_link
 from reports.table import Results, tasks_frame
 
 DASH = "–"
@@ -25,6 +26,8 @@ class Cell:
     """What it shows."""
     note: int | None = None
     """Number of the footnote, counted from 1 in its table."""
+    link: str | None = None
+    """What it was computed from, relative to the run folder; None if nothing is known of it."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def variant_table(table: Results, title: str, caption: str, columns: Sequence[Co
     notes: dict[str, int] = {}
     rows = []
     for variant_id, row in table.frame.iterrows():
-        cells = [Cell(row["label"])]
+        cells = [Cell(row["label"], link=table.links.get((str(variant_id), "label")))]
         for column in columns:
             values = [row[source] for source in column.sources]
             if any(value is None for value in values):
@@ -111,7 +114,7 @@ def variant_table(table: Results, title: str, caption: str, columns: Sequence[Co
                 reason = table.reasons[(str(variant_id), empty)]
                 cells.append(Cell(DASH, notes.setdefault(reason, len(notes) + 1)))
             else:
-                cells.append(Cell(_write(column, values)))
+                cells.append(Cell(_write(column, values), link=table.links.get((str(variant_id), column.sources[0]))))
         rows.append(cells)
     return TextTable(title, caption, ["Method", *(c.heading for c in columns)], rows, list(notes))
 
@@ -123,12 +126,16 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
     timed = [_column(f"Timed ms ({d})", write_number, f"timed_ms_{d}") for d in timed_devices(run)]
     speed_range = [_column(f"Speed-up range ({d})", "{:.2f}–{:.2f}×", f"speedup_{d}_low", f"speedup_{d}_high")
                    for d in timed_devices(run)]
+    devices = [d for d in timed_devices(run) if run.timings]
+    energy = [_column(f"Energy mJ ({d})", write_number, f"energy_mj_{d}") for d in devices]
+    estimate = [_column(f"Estimate: at least ms ({d})", write_number, f"estimate_ms_{d}") for d in devices]
     return [
         variant_table(table, "Results", (
             "Success rates in percent; the average is the mean over suites, the difference is in percentage points "
             "over the episodes that the method and full precision both finished. Memory is what the weights take as "
             "saved (1 GB = 10⁹ bytes). The interval is the 95 % Wilson interval of all n episodes."), [
-            *(_column(f"{s} %", "{:.1f}", s) for s in suites), _column("Average %", "{:.1f}", "average"),
+            _column("Setting", "{}", "setting"), *(_column(f"{s} %", "{:.1f}", s) for s in suites),
+            _column("Average %", "{:.1f}", "average"),
             _column("Difference", write_points, "difference_points"),
             _column("Memory GB", write_gigabytes, "memory_gb"),
             _column("Memory %", "{:.1f}", "storage_percent"), *speed,
@@ -183,12 +190,14 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
             "doing. Deadline: a decision longer than the 50 ms of a control step, in simulated time where the world "
             "went on while the policy decided; held: steps that passed without a plan meanwhile. Timed: median of "
-            "separate, interleaved timing, the only source of a speed-up."), [
+            "separate, interleaved timing, the only source of a speed-up. Energy: of one decision, measured while "
+            "the method alone decides, what the device takes when idle included. Estimate: no measurement, but how "
+            "long the linear layers must take at least by the device's published peaks."), [
             _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
                                                                             "latency_ms_p95"),
             _column("Decisions", "{}", "latency_decisions"),
             _column("Deadlines missed %", "{:.1f}", "deadline_misses_percent"),
-            _column("Held steps %", "{:.1f}", "held_steps_percent"), *timed, *speed, *speed_range]),
+            _column("Held steps %", "{:.1f}", "held_steps_percent"), *timed, *speed, *speed_range, *energy, *estimate]),
     ]
 
 
@@ -200,8 +209,11 @@ def tasks_table(run: RunData) -> TextTable:
     rows = []
     for (suite, task, instruction), group in frame.groupby(["suite", "task", "instruction"], sort=False):
         cells = [Cell(f"{SHORT_NAMES.get(suite, suite)} {task}"), Cell(instruction)]
-        for n, successes, errors in zip(group["n"], group["successes"], group["errors"], strict=True):
+        for n, successes, errors, variant in zip(*(group[c] for c in ("n", "successes", "errors", "variant_id")),
+                                                 strict=True):
             reason = "every attempt ended in an error" if errors else "no episode of this task has finished"
-            cells.append(Cell(f"{successes}/{n}") if n else Cell(DASH, notes.setdefault(reason, len(notes) + 1)))
+            link = episodes_link(variant, {"task": f"{suite}-{task}"})
+            cells.append(Cell(f"{successes}/{n}", link=link) if n
+                         else Cell(DASH, notes.setdefault(reason, len(notes) + 1)))
         rows.append(cells)
     return TextTable("Tasks", "Successes of finished episodes.", ["Task", "Instruction", *labels], rows, list(notes))

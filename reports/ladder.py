@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Separation:
     """Episodes in which both succeeded."""
 
 
+@lru_cache(maxsize=1)  # a report shows it as tables and as JSON
 def ladder(run: RunData) -> dict[str, dict[str, Any]]:
     """variant_id -> rung -> figures, for every variant with drift records; a rung that was not measured is None."""
     found = {}
@@ -87,6 +89,7 @@ def _mann_whitney(failed: Sequence[float], succeeded: Sequence[float]) -> tuple[
     return float(test.statistic), float(test.pvalue)
 
 
+@lru_cache(maxsize=1)
 def foretelling(run: RunData) -> dict[str, Separation | None]:
     """Predictor -> separation over the episodes of all variants in which full precision succeeded."""
     groups: dict[str, list[tuple[list[float], list[float]]]] = {name: [] for name in PREDICTORS}
@@ -127,9 +130,11 @@ def _commands(records: Sequence[Drift]) -> dict[str, Any] | None:
 
 def _shadow(run: RunData, variant: Variant) -> dict[str, Any] | None:
     records = []
-    for suite, task, init_state, seed in _keys(run.episodes_of(variant)):
-        path = run.path / "shadows" / variant.variant_id / f"{suite}-{task}-{init_state}-{seed}.json"
-        if path.is_file():
+    # One look into the folder: asking for the file of each of 100 000 episodes takes seconds.
+    there = {path.stem: path for path in (run.path / "shadows" / variant.variant_id).glob("*.json")}
+    for suite, task, init_state, seed in _keys(run.episodes_of(variant)) if there else ():
+        path = there.get(f"{suite}-{task}-{init_state}-{seed}")
+        if path is not None:
             try:
                 records.append(json.loads(path.read_text(encoding="utf-8")))
             except json.JSONDecodeError as error:

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from reports.display import Cell, TextTable
 
+if TYPE_CHECKING:  # it imports matplotlib, which a page without plots does not need
+    from reports.plots.figure import Plot
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #fff; --band: #f4f6f8; --line: #d0d7de;
-  --accent: #0a5bb5; --warn: #fff4d6; --warn-line: #9a6700; }
+  --accent: #0a5bb5; --warn: #fff4d6; --warn-line: #9a6700; --series-0: #1b1f24; --series-1: #0a5bb5;
+  --series-2: #a8430a; --series-3: #1a6b38; --series-4: #8a2f87; --series-5: #7a4b00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #a3adb8; --paper: #14171c; --band: #1d2229;
-  --line: #39414b; --accent: #7db7ff; --warn: #33290f; --warn-line: #d8a72c; } }
+  --line: #39414b; --accent: #7db7ff; --warn: #33290f; --warn-line: #d8a72c; --series-0: #e6e9ee; --series-1: #7db7ff;
+  --series-2: #ffb07a; --series-3: #6fd08c; --series-4: #e79be4; --series-5: #f0c060; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
@@ -22,6 +28,8 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1rem; overflow-wrap: anyw
 h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 p, li { max-width: 48rem; }
 a { color: var(--accent); }
+td a, tbody th a { color: inherit; text-decoration: underline dotted; text-underline-offset: .25em; }
+.plot svg { display: block; max-width: 100%; height: auto; }
 a:focus-visible, .scroll:focus-visible, summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .notice { background: var(--warn); border-left: 4px solid var(--warn-line); padding: .6rem .9rem; margin: .6rem 0;
   max-width: none; }
@@ -53,10 +61,17 @@ def html_report(
     errors: Sequence[str],
     videos: Sequence[tuple[str, str]],
     provenance: Sequence[tuple[str, str]],
+    plots: Sequence[Plot] = (),
+    pages: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The whole page. `videos` are (text, link relative to the run folder), `provenance` (name, text)."""
+    """The whole page. `videos` and `pages` are (text, link relative to the run folder), `provenance` (name, text)."""
     body = [f"<h1>{escape(title)}</h1>", *(f'<p class="notice" role="note">{escape(line)}</p>' for line in notices)]
-    body += [_section(table, index) for index, table in enumerate(tables)]
+    if pages:
+        body.append(f'<p>{" · ".join(_link(text, link) for text, link in pages)}</p>')
+    body += [_section(table, index) for index, table in enumerate(tables[:1])]
+    body += [f'<section class="plot"><h2>{escape(plot.title)}</h2>{plot.inline()}'
+             f'<p class="caption">{escape(plot.caption)}</p></section>' for plot in plots]
+    body += [_section(table, index) for index, table in enumerate(tables[1:], start=1)]
     if errors:
         items = "".join(f"<li>{escape(line)}</li>" for line in errors)
         body.append(f"<section><h2>Errors</h2><ul>{items}</ul></section>")
@@ -89,9 +104,13 @@ def _row(row: Sequence[Cell], headings: Sequence[str], heading: str) -> str:
 
 def _cell(cell: Cell, heading: str) -> str:
     if cell.note is None:
-        return escape(cell.text)
+        return escape(cell.text) if cell.link is None else _link(cell.text, cell.link)
     return (f'{escape(cell.text)}<sup><a href="#{heading}-note-{cell.note}" aria-label="footnote {cell.note}">'
             f"{cell.note}</a></sup>")
+
+
+def _link(text: str, link: str) -> str:
+    return f'<a href="{escape(link, quote=True)}">{escape(text)}</a>'
 
 
 def _words(heading: str) -> str:

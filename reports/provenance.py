@@ -9,6 +9,7 @@ from typing import Any
 from reports.load import PAUSED, RunData, latency_name
 from reports.noise import noise_notice
 from reports.table import is_complete
+from reports.timings import timing_facts
 from reports.verdict import saved_episodes
 
 UNKNOWN = "not recorded"
@@ -33,6 +34,8 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
         ("Variants", "; ".join(f"{v.variant_id}: {v.policy}, {v.method}" for v in run.variants)),
         ("Calibration", "; ".join(f"{vid}: {audit.get('calibration_digest') or 'none'}"
                                   for vid, audit in run.audits.items()) or UNKNOWN),
+        *timing_facts(run),
+        *([("Merged from", ", ".join(header["merged_from"]))] if "merged_from" in header else []),
         ("Created", header["created"]),
         ("Starts", starts or UNKNOWN),
     ]
@@ -42,6 +45,9 @@ def notices(run: RunData) -> list[str]:
     """What a reader must know before the first figure: whose assets, whether anything is left to run."""
     kind = run.header["assets"].get("kind")
     lines = []
+    if run.header.get("merged_by_force"):
+        lines.append("These runs are not of one kind and were merged by force; their figures are not comparable: "
+                     + "; ".join(run.header["merged_by_force"]) + ".")
     if kind == "builtin":
         lines.append("The scenes use the built-in assets. These figures are not comparable with figures on the "
                      "official assets, published ones included.")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pandas as pd
 
@@ -21,6 +22,9 @@ from reports.measures import (
     speedup_columns,
     success_columns,
 )
+from reports.setting import setting_of
+from reports.sources import source_of
+from reports.timings import device_columns
 from reports.verdict import saved_episodes, verdicts
 
 LABELS = {"fp": "full precision", "aa": "full precision again"}
@@ -35,6 +39,8 @@ class Results:
     """A row per variant, baseline first, indexed by `variant_id`; dtype object, None where nothing was measured."""
     reasons: Mapping[tuple[str, str], str]
     """(variant_id, column) -> the reason, for exactly the cells that are None."""
+    links: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(variant_id, column) -> what the figure was computed from, relative to the run folder."""
 
 
 def results(run: RunData) -> Results:
@@ -46,17 +52,19 @@ def results(run: RunData) -> Results:
     for variant in run.variants:
         columns: Columns = {
             "policy": variant.policy, "method": variant.method, "label": labels[variant.variant_id],
-            "baseline": variant.baseline,
+            "setting": setting_of(run, variant), "baseline": variant.baseline,
         }
         columns |= success_columns(run, variant) | said[variant.variant_id]
-        for measure in (memory_columns, drift_columns, latency_columns, speedup_columns):
+        for measure in (memory_columns, drift_columns, latency_columns, speedup_columns, device_columns):
             columns |= measure(run, variant)
         reasons |= {(variant.variant_id, name): value.reason for name, value in columns.items()
                     if isinstance(value, Missing)}
         rows[variant.variant_id] = {k: None if isinstance(v, Missing) else v for k, v in columns.items()}
     # dtype object keeps None as None; a float column would turn it into NaN.
     frame = pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name="variant_id"), dtype=object)
-    return Results(frame, reasons)
+    links = {(vid, name): link for vid in rows for name in rows[vid]
+             if (link := source_of(run, vid, name)) is not None}
+    return Results(frame, reasons, links)
 
 
 def results_frame(run: RunData) -> pd.DataFrame:
@@ -95,6 +103,7 @@ def method_labels(run: RunData) -> dict[str, str]:
     return {vid: label if counts[label] == 1 else f"{label} ({vid})" for vid, label in labels.items()}
 
 
+@lru_cache(maxsize=1)  # asked for by notices and summary
 def is_complete(run: RunData) -> bool:
     """True if nothing is left to run, as far as the files say.
 

@@ -1,6 +1,6 @@
 """Write every report of a run into its folder.
 
-Reports are functions of the files of the run, so writing them again changes nothing but their own four files.
+Reports are functions of the files of the run, so writing them again changes nothing but their own files.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from typing import Any
 import pandas as pd
 
 from reports.display import tasks_table, variant_tables
+from reports.latex import latex_report
 from reports.load import RunData, load_run
 from reports.markdown import markdown_report
 from reports.measures import SHORT_NAMES
 from reports.page import html_report
+from reports.plots.draw import draw_plots
 from reports.provenance import error_lines, notices, provenance
+from reports.published.figures import published_table
+from reports.review.index import review_index
+from reports.review.write import review_page
 from reports.rungs import ladder_tables
 from reports.summary import summary
 from reports.table import Results, method_labels, results
@@ -25,24 +30,39 @@ from reports.video import video_name
 
 
 def write_reports(run_dir: str | Path) -> list[Path]:
-    """Write `report.md`, `report.csv`, `report.html` and `summary.json`; return their paths in this order.
+    """Write every file of `report_texts`; return their paths in its order.
 
     Videos that lie in `videos/` are linked, so call `write_videos` first. Raises what `load_run` raises.
     """
     run = load_run(run_dir)
-    table = results(run)
-    tables = [*variant_tables(run, table), *ladder_tables(run), tasks_table(run)]
-    content = (_title(run), notices(run), tables, error_lines(run), linked_videos(run), provenance(run))
-    texts = {
-        "report.md": markdown_report(*content),
-        "report.csv": csv_report(table),
-        "report.html": html_report(*content),
-        # allow_nan=False: NaN is not JSON, and absence is null.
-        "summary.json": json.dumps(summary(run, table), allow_nan=False, ensure_ascii=False) + "\n",
-    }
+    texts = report_texts(run)
     for name, text in texts.items():
+        (run.path / name).parent.mkdir(exist_ok=True)
         (run.path / name).write_text(text, encoding="utf-8", newline="\n")
     return [run.path / name for name in texts]
+
+
+def report_texts(run: RunData) -> dict[str, str]:
+    """File name below the run folder -> content; equal for equal files of the run.
+
+    `report.md`, `.csv`, `.tex` and `.html`, `summary.json`, `review.html` without its traces, `plots/NAME.svg`.
+    """
+    table = results(run)
+    tables = [*variant_tables(run, table), *ladder_tables(run), tasks_table(run), published_table()]
+    content = (_title(run), notices(run), tables, error_lines(run), linked_videos(run), provenance(run))
+    plots = draw_plots(run, table)
+    pages = [("Watch the episodes", "review.html"), ("Records", "episodes.jsonl"), ("Tables as CSV", "report.csv"),
+             ("Tables as LaTeX", "report.tex")]
+    return {
+        "report.md": markdown_report(*content),
+        "report.csv": csv_report(table),
+        "report.tex": latex_report(*content[:3]),
+        "report.html": html_report(*content, plots, pages),
+        # allow_nan=False: NaN is not JSON, and absence is null.
+        "summary.json": json.dumps(summary(run, table), allow_nan=False, ensure_ascii=False) + "\n",
+        "review.html": review_page(review_index(run)),
+        **{f"plots/{plot.name}.svg": plot.alone() for plot in plots},
+    }
 
 
 def read_summary(run_dir: str | Path) -> dict[str, Any]:

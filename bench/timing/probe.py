@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from typing import Any, Protocol
 
-from bench.errors import lookup
+from bench.errors import UsageError, lookup
+from bench.timing.peaks import Peaks
 
 GROUP = "qvla_bench.timing"
 """Entry points of this group are callables without arguments that give a `TimingProbe`."""
 
-BUILTIN = (EntryPoint("cpu", "bench.timing.cpu:CpuProbe", GROUP),)
-"""Probes that come with the project; written here so that a checkout works without being installed."""
+BUILTIN = (
+    EntryPoint("rtx4070", "bench.timing.rtx4070:Rtx4070Probe", GROUP),
+    EntryPoint("orin", "bench.timing.orin:OrinProbe", GROUP),
+    EntryPoint("cuda", "bench.timing.cuda:CudaProbe", GROUP),
+    EntryPoint("cpu", "bench.timing.cpu:CpuProbe", GROUP),
+)
+"""Probes that come with the project; written here so that a checkout works without being installed. A device before
+the kind of device that it is."""
+
+AUTO = "auto"
+"""In place of a device: the first that this machine has, plug-ins before our own."""
+
+
+class Watch(Protocol):
+    """Listens to the device while something is timed. Used as a context manager, once."""
+
+    def __enter__(self) -> Watch: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What was heard: `power_w` and whatever else the device tells, each with n, median, least and greatest.
+
+        Something that the device does not tell is absent; `reason` says why nothing was heard at all.
+        """
 
 
 class TimingProbe(Protocol):
@@ -20,23 +44,45 @@ class TimingProbe(Protocol):
 
     device: str
     """Name of the device, and of the file of its measurements."""
+    torch_device: str
+    """Where a network must lie to run on it, as `torch.device` names it."""
+    measures_power: bool
+    """Whether its watch tells `power_w`."""
+    peaks: Peaks | None
+    """What its maker publishes, None where nothing is."""
 
     def unavailable(self) -> str | None:
         """Why this machine cannot be timed with it, or None if it can."""
 
     def once_ms(self, step: Callable[[], object]) -> float:
-        """Wall milliseconds of one call of `step`, until its result is ready."""
+        """Milliseconds of one call of `step`, until its result is ready."""
+
+    def facts(self) -> dict[str, Any]:
+        """What stays the same while timing: the device's name, driver, power mode."""
+
+    def watch(self) -> Watch:
+        """A new listener."""
 
 
 def devices() -> list[str]:
-    """Names of all probes, installed ones included."""
-    return sorted(_table())
+    """Names of all probes, the most special ones first: plug-ins, then our own."""
+    return list(_table())
 
 
 def open_probe(device: str) -> TimingProbe:
-    """The probe of a device; raises `UsageError` with the near match for an unknown name."""
-    return lookup("device", device, _table()).load()()
+    """The probe of a device, or of the first available one for "auto".
+
+    Raises `UsageError` with the near match for an unknown name.
+    """
+    if device != AUTO:
+        return lookup("device", device, _table()).load()()
+    for entry in _table().values():
+        probe = entry.load()()
+        if probe.unavailable() is None:
+            return probe
+    raise UsageError("no device of this machine can be timed; `qvla-bench list` says why")
 
 
 def _table() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in (*BUILTIN, *entry_points(group=GROUP))}
+    table = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return table | {entry.name: entry for entry in BUILTIN if entry.name not in table}

@@ -41,9 +41,11 @@ def read_page(folder: Path) -> Page:
     return page
 
 
-def test_four_files_are_written_and_writing_again_changes_nothing(run_folder):
+def test_every_file_is_written_and_writing_again_changes_nothing(run_folder):
     paths = write_reports(run_folder)
-    assert [p.name for p in paths] == ["report.md", "report.csv", "report.html", "summary.json"]
+    assert [str(p.relative_to(run_folder)) for p in paths] == [
+        "report.md", "report.csv", "report.tex", "report.html", "summary.json", "review.html", "plots/forest.svg",
+        "plots/latency.svg", "plots/pareto.svg"]
     first = [p.read_bytes() for p in paths]
     assert [p.read_bytes() for p in write_reports(run_folder)] == first
 
@@ -56,7 +58,8 @@ def test_the_page_nests_names_every_variant_and_needs_nothing_outside(run_folder
     text = " ".join(page.words)
     for name in ("full precision", "rtn:bits=4", "qvla", "sha256:abc", "0123abc", "Two <fast> cores", "oft"):
         assert name in text
-    assert {link for link in page.links if not link.startswith("#")} == {"videos/libero_object-0-rtn4.mp4"}
+    files = {link.partition("#")[0] for link in page.links if not link.startswith("#")}
+    assert all((run_folder / file).is_file() for file in files) and "videos/libero_object-0-rtn4.mp4" in files
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.anchors
 
 
@@ -79,7 +82,7 @@ def test_a_speed_that_was_not_measured_is_a_dash_with_a_footnote(run_folder):
     write_reports(run_folder)
     markdown = (run_folder / "report.md").read_text()
     assert "not measured: speed on cpu was not timed in this run" in markdown
-    assert "×" not in markdown
+    assert "×" not in markdown.partition("## Published")[0]
 
 
 def test_a_measured_speed_is_shown(timed_folder):
@@ -89,7 +92,7 @@ def test_a_measured_speed_is_shown(timed_folder):
 def test_the_columns_of_the_console_table_are_aligned(timed_folder):
     lines = console_table(timed_folder).splitlines()
     assert len({len(line) for line in lines[:5]}) == 1
-    assert "[2] not measured: no integer kernel" in lines
+    assert any(line.endswith("] not measured: no integer kernel") for line in lines)
     assert any("built-in assets" in line for line in lines)
 
 

@@ -1,0 +1,18 @@
+"""Which variants get no speed-up figure, however fast or slow they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+
+
+def no_claim(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> str | None:
+    """Why nothing may be said of the variant's speed, or None if it may.
+
+    Full precision, also against itself, is what it is; a quantized variant must really multiply integers.
+    """
+    if variant.method in (FULL_PRECISION, REPEAT) or audit is None or audit["integer_arithmetic"]:
+        return None
+    return f"backend {audit['backend']!r} computes in floating point; its speed says nothing about the method"
