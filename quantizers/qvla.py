@@ -22,6 +22,7 @@ from quantizers.scope import BackendChoice, check_choices
 from quantizers.sensitivity import action_sensitivity
 
 _SCALE_BYTES = 4
+_ZERO_BYTES = 1
 _POSITION_BYTES = 4
 
 
@@ -64,14 +65,14 @@ class QVLA:
     """Calibration samples for true measurements."""
     clip: Clip = "search"
     """How scales are chosen."""
-    activation_bits: Literal[8] | None = 8
-    """8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
+    activation_bits: Literal[4, 8] | None = 8
+    """4 or 8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
     roles: tuple[Role, ...] = ("vision", "language")
     """Parts of the network in scope."""
     seed: int = 0
     """Seed of the probes and of the channels to check."""
     backend: BackendChoice = "auto"
-    """`auto` multiplies integers if activations have 8 bits, by compiled steps if there is a compiler."""
+    """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -115,8 +116,9 @@ def _sizes(layer: nn.Linear, config: QVLA) -> np.ndarray:
     if config.budget == "mean_bits":
         sizes = [float(width) for width in config.bits]
     else:
+        scale_bytes = _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
         sizes = [
-            row_bytes(layer.in_features, width) + _POSITION_BYTES + (_SCALE_BYTES if width in CODE_BITS else 0)
+            row_bytes(layer.in_features, width) + _POSITION_BYTES + (scale_bytes if width in CODE_BITS else 0)
             for width in config.bits
         ]
     return np.tile(np.array(sizes, dtype=np.float64), (layer.out_features, 1))

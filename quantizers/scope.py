@@ -53,7 +53,7 @@ def check_choices(config: Any) -> None:
                 raise ValueError(f"{field.name} is {item!r}; legal values are {', '.join(map(str, legal))}")
     if config.backend in ("cpu", "mixed") and config.activation_bits is None:
         raise ValueError(
-            f"backend {config.backend!r} multiplies integers and needs activation_bits=8; use 'reference' or 'auto'"
+            f"backend {config.backend!r} multiplies integers and needs activation_bits=4 or 8; use 'reference' or 'auto'"
         )
 
 
