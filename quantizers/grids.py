@@ -8,8 +8,8 @@ codes of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Three ways
 - `search`: the scale of least squared error among a geometric range of clip points and both signs, polished by least
   squares. A negative scale mirrors the grid, so that at 2 bits the levels are -2, -1, 0, 1 or -1, 0, 1, 2 times `|s|`,
   whichever suits the row. It needs no zero point, hence no extra term in an integer product.
-- `minmax`: `s = (max w - min w) / (2^b - 1)` with the zero point that puts 0 on the grid. The range is widened to hold 0,
-  without which a group of one sign would collapse to a single level (its zero point does not fit the codes).
+- `minmax`: `s = (max w - min w) / (2^b - 1)` with the zero point that puts 0 on the grid. The range is widened to hold
+  0, without which a group of one sign would collapse to a single level (its zero point does not fit the codes).
 
 All arithmetic is float32, whatever the dtype of the weights.
 """

@@ -28,8 +28,8 @@ class QuantLinear(nn.Module):
     """`torch.nn.Linear` for inference, with a width in bits per output channel.
 
     With `activation_bits` every token of the input is quantized to 4 or 8 bits by its own absolute maximum; rows of 16
-    bits still see the input as it came, because they take part in no integer product. A layer may divide its input by an
-    `input_scale` per channel first, for methods that have nowhere else to put one.
+    bits still see the input as it came, because they take part in no integer product. A layer may divide its input by
+    an `input_scale` per channel first, for methods that have nowhere else to put one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class QuantLinear(nn.Module):
     ) -> QuantLinear:
         """A layer whose rows all have the codes of `bits` bits that a method chose itself.
 
-        `input_scale` float32[I], positive, divides the input before anything else. Raises ValueError as the constructor.
+        `input_scale` float32[I], positive, divides the input before anything else. Raises ValueError as `__init__`.
         """
         outputs, inputs = coded.codes.shape
         groups = coded.scale.shape[1]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from envs.types import OSC_POSE, ActionSpec, Observation
+from policies.pocket.folds import shared_structure
 from policies.pocket.model import CAMERAS, PocketConfig, PocketOFTNet
 from policies.pocket.words import encode
 from quantizers.layout import LinearSite, ModelLayout, Role
@@ -32,12 +33,12 @@ def _forward(module: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tens
 
 
 def layout(module: PocketOFTNet) -> ModelLayout:
-    """Every Linear of the network with its role, in the order of the forward pass."""
+    """Every Linear of the network with its role, in the order of the forward pass, and how they hang together."""
     sites = [
         LinearSite(name, next(role for prefix, role in _ROLES if name.startswith(prefix)))
         for name, child in module.named_modules() if isinstance(child, nn.Linear)
     ]
-    return ModelLayout(tuple(sites), _forward)
+    return ModelLayout(tuple(sites), _forward, **shared_structure(module.vision.encoder, module.language))
 
 
 def save_weights(module: PocketOFTNet, folder: Path) -> None:
