@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from quantizers.blocks import Call, first_output, record_calls, stages, swapped_weights, watched, within
+from quantizers.blocks import Call, common_part, first_output, record_calls, stages, swapped_weights, watched
 from quantizers.calibration import CalibrationSet
 from quantizers.clipping import clip_and_code, row_error
 from quantizers.folds import Fold, ValueFold, fold_
@@ -174,8 +174,8 @@ def _look(
     seen, judged = _Seen(), {}
     handles = []
     for fold in folds:
-        judge = judge_of(fold, block)
-        if judge is not None:
+        if len(fold.consumers) > 1:
+            judge = common_part(fold.consumers, block)
             answers = judged[fold.consumers[0]] = (judge, [], [])
 
             def hook(_part, args, kwargs, output, answers=answers) -> None:
@@ -191,16 +191,6 @@ def _look(
         for handle in handles:
             handle.remove()
     return seen, judged
-
-
-def judge_of(fold: Fold, block: str) -> str | None:
-    """The smallest module that holds all consumers of a fold; None for a single one, which is judged by itself."""
-    if len(fold.consumers) == 1:
-        return None
-    parts = [name.split(".") for name in fold.consumers]
-    common = [steps[0] for steps in zip(*parts, strict=False) if len(set(steps)) == 1]
-    judge = ".".join(common[: min(map(len, parts)) - 1])
-    return judge if within(judge, block) else block
 
 
 def _search(

@@ -52,7 +52,18 @@ def stages(layout: ModelLayout, names: Sequence[str]) -> dict[str, tuple[str, ..
 
 def within(name: str, block: str) -> bool:
     """Whether a module is the block or lies in it."""
-    return name == block or name.startswith(block + ".")
+    return block in ("", name) or name.startswith(block + ".")
+
+
+def common_part(names: Sequence[str], block: str) -> str:
+    """The smallest submodule of `block` that holds all the named layers."""
+    shared = []
+    for steps in zip(*(name.split(".")[:-1] for name in names), strict=False):
+        if len(set(steps)) > 1:
+            break
+        shared.append(steps[0])
+    part = ".".join(shared)
+    return part if within(part, block) else block
 
 
 def record_calls(

@@ -43,6 +43,16 @@ def check_buffers(buffers: Mapping[str, torch.Tensor], inputs: int, outputs: int
     _check_positions(buffers.get("positions"), stored, outputs)
 
 
+def stored_positions(bits: torch.Tensor) -> torch.Tensor | None:
+    """int32[O]: where each channel's row is among the stored ones; a pruned channel points one behind the last."""
+    order = torch.cat([(bits == width).nonzero().flatten() for width in (*CODE_BITS, 16)])
+    if torch.equal(order, torch.arange(len(bits))):
+        return None
+    positions = torch.full((len(bits),), len(order), dtype=torch.int32)
+    positions[order] = torch.arange(len(order), dtype=torch.int32)
+    return positions
+
+
 def _groups(inputs: int, group_size: int) -> int:
     if type(group_size) is not int or group_size < 1 or inputs % group_size:
         raise ValueError(f"group size {group_size} does not divide the {inputs} inputs of the layer")

@@ -20,8 +20,8 @@ def clip_and_code(
 ) -> Coded:
     """Codes of a weight float[O, I] whose groups are clipped at the best of 1, 0.95, .. times their largest magnitude.
 
-    The error of a group is that of its own part of the dot products, on all inputs that `gram` float32[I, I] was made of.
-    Of equal points the largest wins, so that inputs nobody has seen leave the weights alone.
+    The error of a group is that of its own part of the dot products, on all inputs that `gram` float32[I, I] was made
+    of. Of equal points the largest wins, so that inputs nobody has seen leave the weights alone.
     """
     grouped = grouped_rows(weight.float(), group_size)
     size = grouped.shape[2]

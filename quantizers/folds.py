@@ -202,7 +202,8 @@ def takes_shift(tensors: Tensors, fold: Fold) -> bool:
 @torch.no_grad()
 def apply_(module: torch.nn.Module, changed: Tensors) -> None:
     """Write new values into the parameters of `module`, in their own types."""
-    parameters = dict(module.named_parameters())
+    # A weight that two modules share goes by both names; what that does to the function is for the check to find.
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, value in changed.items():
         parameters[name].copy_(value)
 

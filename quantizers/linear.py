@@ -7,21 +7,16 @@ channel went; a layer whose rows all have one width needs no such table. A prune
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from quantizers import integer, native
-from quantizers.buffers import BUFFERS, check_buffers
+from quantizers.backends import Backend, check_backend
+from quantizers.buffers import BUFFERS, check_buffers, stored_positions
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
-
-Backend = Literal["reference", "cpu", "mixed"]
-"""`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
-tensor operations, `mixed` with compiled steps around the product."""
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class QuantLinear(nn.Module):
@@ -53,7 +48,7 @@ class QuantLinear(nn.Module):
         self._settle(*weight.shape, bias, group_size, activation_bits, backend)
         self._store({width: block for width, block in blocks.items() if len(block.codes)}, None)
         self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
-        self.register_buffer("positions", _positions(bits))
+        self.register_buffer("positions", stored_positions(bits))
 
     @classmethod
     def from_codes(
@@ -156,7 +151,7 @@ class QuantLinear(nn.Module):
         activation_bits: int | None,
         backend: Backend,
     ) -> None:
-        _check_choices(activation_bits, backend)
+        check_backend(backend, activation_bits)
         self.out_features, self.in_features = outputs, inputs
         self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
@@ -248,16 +243,6 @@ class QuantLinear(nn.Module):
         return rows
 
 
-def _positions(bits: torch.Tensor) -> torch.Tensor | None:
-    """int32[O]: where each channel's row is among the stored ones; a pruned channel points one behind the last."""
-    order = torch.cat([(bits == width).nonzero().flatten() for width in (*CODE_BITS, 16)])
-    if torch.equal(order, torch.arange(len(bits))):
-        return None
-    positions = torch.full((len(bits),), len(order), dtype=torch.int32)
-    positions[order] = torch.arange(len(order), dtype=torch.int32)
-    return positions
-
-
 def _check_bits(weight: torch.Tensor, bits: torch.Tensor) -> None:
     if bits.shape != weight.shape[:1]:
         raise ValueError(f"bits has shape {tuple(bits.shape)}; a weight of {tuple(weight.shape)} needs one per row")
@@ -265,17 +250,3 @@ def _check_bits(weight: torch.Tensor, bits: torch.Tensor) -> None:
     if strange:
         legal = ", ".join(map(str, CHANNEL_BITS))
         raise ValueError(f"a channel cannot have {strange[0]} bits; legal widths are {legal}")
-
-
-def _check_choices(activation_bits: int | None, backend: str) -> None:
-    if activation_bits not in (None, *integer.ACTIVATION_LIMITS):
-        legal = ", ".join(map(str, integer.ACTIVATION_LIMITS))
-        raise ValueError(f"activation_bits is {activation_bits}; legal values are {legal} and None")
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; legal values are {', '.join(BACKENDS)}")
-    if backend != "reference" and activation_bits is None:
-        raise ValueError(
-            f"backend {backend!r} multiplies integers and needs activation_bits=4 or 8; use 'reference' without"
-        )
-    if backend == "mixed" and native.why_unavailable():
-        raise ValueError(f"backend 'mixed' cannot be used here: {native.why_unavailable()}")

@@ -1,9 +1,9 @@
 """OmniQuant (Shao et al. 2023, arXiv 2308.13137): learn where to clip weights and what to move out of activations.
 
-Block by block, gradient descent through the rounding fits the block of the quantized network, on its own inputs, to the
-block of the full-precision one on its inputs. Learnable weight clipping (LWC) has two logits per row or group; learnable
-equivalent transformation (LET) has a scale, and where biases allow a shift, per channel of each norm and of the values,
-and a scale between queries and keys. LET is folded away at the end.
+Block by block, gradient descent through the rounding fits the block of the quantized network, on its own inputs, to
+the block of the full-precision one on its inputs. Learnable weight clipping (LWC) has two logits per row or group;
+learnable equivalent transformation (LET) has a scale, and where biases allow a shift, per channel of each norm and of
+the values, and a scale between queries and keys. LET is folded away at the end.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class OmniQuant:
     """Inputs that share a scale, None for the whole row, `auto` for 128 or what divides."""
     epochs: int = 20
     """Passes over the calibration set per block; 0 keeps the starting point."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Samples of a step."""
     clip_rate: float = 1e-2
     """Learning rate of the clip logits."""

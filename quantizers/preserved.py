@@ -29,11 +29,16 @@ def check_folds(module: nn.Module, layout: ModelLayout, calibration: Calibration
     batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
     with torch.no_grad():
         expected = layout.forward(module, batch).clone()
+        if not torch.isfinite(expected).all():
+            raise ValueError(
+                "the actions of the full-precision network hold NaN or infinite values on the first calibration "
+                "sample; the checkpoint or the observation is broken"
+            )
         if _deviation(module, layout, sites, batch, expected, seed) <= _tolerance(module):
             return
         for site in sites:
             deviation = _deviation(module, layout, (site,), batch, expected, seed)
-            if deviation > _tolerance(module):
+            if not deviation <= _tolerance(module):
                 raise LayoutError(
                     f"the layout declares {site}, but a random scale through it moves the actions by {deviation:.1e} "
                     f"of the largest; the limit is {_tolerance(module):.1e}; correct the layout of the policy"

@@ -11,12 +11,13 @@ from torch import nn
 
 from quantizers.audit import LayerAudit, QuantAudit
 from quantizers.awq import AWQ, plan_awq
+from quantizers.backends import Backend
 from quantizers.calibration import CalibrationSet
 from quantizers.gptq import GPTQ, plan_gptq
 from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.ledger import held_bytes, storage_bytes, weight_bits
-from quantizers.linear import Backend, QuantLinear
+from quantizers.linear import QuantLinear
 from quantizers.omniquant import OmniQuant, plan_omniquant
 from quantizers.plan import Plan, adopt_, replace_
 from quantizers.qvla import QVLA, plan_qvla

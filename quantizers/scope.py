@@ -11,8 +11,8 @@ from torch import nn
 
 from quantizers import native
 from quantizers.audit import Status
+from quantizers.backends import Backend
 from quantizers.layout import LinearSite
-from quantizers.linear import Backend
 
 BackendChoice = Literal["auto", "reference", "cpu", "mixed"]
 """A backend of `quantizers.linear`, or `auto`."""
