@@ -36,13 +36,20 @@ class PolicyEntry:
 _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
 """A scripted policy that reads simulator truth."""
 
+_POCKET_SUITES = ("libero_object",)
+"""Suites that the pocket policies were trained on."""
+_POCKET_NEEDS = "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"
+_POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
+                      state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)
+
 
 POLICIES: Mapping[str, PolicyEntry] = {
-    "pocket-oft": PolicyEntry(
-        "policies.pocket.oft:PocketOFT", ("libero_object",), True, "policies/pocket/weights/pocket-oft",
-        "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)",
-        Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
-                    state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)),
+    "pocket-oft": PolicyEntry("policies.pocket.oft:PocketOFT", _POCKET_SUITES, True,
+                              "policies/pocket/weights/pocket-oft", _POCKET_NEEDS, _POCKET),
+    "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
+                                "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
+    "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
     "expert": PolicyEntry(
         "policies.expert:Expert", ("libero_object",), False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

@@ -62,7 +62,7 @@ class AWQ:
     """Clip points tried, from 1 down in steps of 0.05; 1 does not clip."""
     input_scales: bool = True
     """Whether a layer that no neighbour can scale gets a scale of its own, 4 bytes per input."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
     """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""

@@ -54,7 +54,7 @@ class GPTQ:
     each comes from the weights as they are when its first column is reached."""
     block_columns: int = 128
     """Columns after which the error is spread over the rest; changes nothing but the speed."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
     """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""

@@ -10,8 +10,9 @@ import torch
 
 from quantizers.folds import AttentionSite, Fold
 
-Role = Literal["vision", "projector", "language", "action_head", "lm_head"]
-"""The part of the network that a Linear belongs to; methods choose their scope by role."""
+Role = Literal["vision", "projector", "language", "action_head", "lm_head", "dit"]
+"""The part of the network that a Linear belongs to; methods choose their scope by role. `dit` is the attention and the
+MLPs in the blocks of a diffusion transformer; what stands around or modulates the blocks is `action_head`."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,6 @@ class ModelLayout:
     blocks: tuple[str, ...] = ()
     """Dotted names of the repeated blocks, in forward order; methods that work block by block take these. A Linear
     outside of them is a block of its own."""
+    denoiser: str | None = None
+    """Dotted name of the module that is called once per denoising step, with the flow time float[B] from 0, noise, to
+    1, actions, as its second argument; None for a policy that does not denoise."""

@@ -62,7 +62,7 @@ class OmniQuant:
     """Learning rate of scales and shifts."""
     alpha: float = 0.5
     """Exponent of SmoothQuant, which scales start from."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
     """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""

@@ -67,7 +67,7 @@ class QVLA:
     """How scales are chosen."""
     activation_bits: Literal[4, 8] | None = 8
     """4 or 8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     seed: int = 0
     """Seed of the probes and of the channels to check."""

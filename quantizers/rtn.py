@@ -29,7 +29,7 @@ class RTN:
     """Inputs that share a scale, None for the whole row. It must divide the inputs of every layer in scope."""
     clip: Clip = "absmax"
     """How scales are chosen: by the largest weight, or searched for the least squared error."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
     """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""

@@ -55,7 +55,7 @@ class SmoothQuant:
     """Share of the outliers that moves, 0 .. 1; None searches `alphas`."""
     alphas: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9)
     """Candidates of the search."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
     """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""

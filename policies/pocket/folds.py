@@ -1,16 +1,22 @@
-"""Where scales can move in the ViT and the decoder that the pocket policies share; see `quantizers.folds`."""
+"""Where scales can move in the pocket networks; see `quantizers.folds`."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from transformers import LlamaModel
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Encoder
 
-from quantizers.folds import AttentionSite, LinearFold, NormFold, ValueFold
+from policies.pocket.diffusion import DiT, PocketFlowNet
+from policies.pocket.model import Backbone
+from quantizers.folds import AttentionSite, LinearFold, ModulationFold, NormFold, ValueFold
+
+Structure = dict[str, tuple[Any, ...]]
+"""Fields of `quantizers.layout.ModelLayout` by name."""
 
 
-def vit_structure(encoder: Dinov2Encoder, prefix: str) -> dict[str, tuple[Any, ...]]:
+def vit_structure(encoder: Dinov2Encoder, prefix: str) -> Structure:
     """The `folds`, `attention` and `blocks` of a DINOv2 encoder that the module calls `prefix`.
 
     LayerScale comes behind `o_proj` and `fc2`, so it is in nobody's way. GELU lets no scale through to `fc2`.
@@ -29,7 +35,7 @@ def vit_structure(encoder: Dinov2Encoder, prefix: str) -> dict[str, tuple[Any, .
     return {"folds": tuple(folds), "attention": tuple(attention), "blocks": tuple(blocks)}
 
 
-def decoder_structure(decoder: LlamaModel, prefix: str) -> dict[str, tuple[Any, ...]]:
+def decoder_structure(decoder: LlamaModel, prefix: str) -> Structure:
     """The same of a Llama decoder: RMSNorm, rotary halves, grouped-query attention, SwiGLU."""
     folds, attention, blocks = [], [], []
     for index, layer in enumerate(decoder.layers):
@@ -47,7 +53,32 @@ def decoder_structure(decoder: LlamaModel, prefix: str) -> dict[str, tuple[Any, 
     return {"folds": tuple(folds), "attention": tuple(attention), "blocks": tuple(blocks)}
 
 
-def shared_structure(vision: Dinov2Encoder, decoder: LlamaModel) -> dict[str, tuple[Any, ...]]:
-    """Both, under the names that every pocket network gives them."""
-    parts = (vit_structure(vision, "vision.encoder"), decoder_structure(decoder, "language"))
-    return {field: parts[0][field] + parts[1][field] for field in parts[0]}
+def dit_structure(dit: DiT, prefix: str) -> Structure:
+    """The same of a diffusion transformer: AdaLN, cross-attention in turns with self-attention.
+
+    The decoder's states that keys and values of cross-attention read come from a norm that several blocks share, so no
+    scale moves there.
+    """
+    folds, attention, blocks = [], [], []
+    for index, block in enumerate(dit.blocks):
+        name = f"{prefix}.blocks.{index}"
+        inner, width = f"{name}.attention", block.norm1.linear.in_features
+        head_dim = width // block.attention.heads
+        queries = (f"{inner}.to_q",)
+        readers = queries if block.cross else (*queries, f"{inner}.to_k", f"{inner}.to_v")
+        folds += [
+            ModulationFold(f"{name}.norm1.linear", readers, width, 0, width),
+            ValueFold(f"{inner}.to_v", (f"{inner}.to_out",), head_dim),
+            ModulationFold(f"{name}.norm2.linear", (f"{name}.mlp.fc1",), width, 0, width),
+        ]
+        attention.append(AttentionSite(*queries, f"{inner}.to_k", head_dim))
+        blocks.append(name)
+    return {"folds": tuple(folds), "attention": tuple(attention), "blocks": tuple(blocks)}
+
+
+def structure(module: Backbone) -> Structure:
+    """Of a whole pocket network."""
+    parts = [vit_structure(module.vision.encoder, "vision.encoder"), decoder_structure(module.language, "language")]
+    if isinstance(module, PocketFlowNet):
+        parts.append(dit_structure(module.dit, "dit"))
+    return {field: tuple(chain.from_iterable(part[field] for part in parts)) for field in parts[0]}

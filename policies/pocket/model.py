@@ -1,9 +1,11 @@
-"""The network of `pocket-oft`: two cameras, an instruction and proprioception in, a chunk of eight actions out at once.
+"""What the pocket policies share, two cameras, an instruction and proprioception in, and the network of `pocket-oft`.
 
-Shaped like OpenVLA-OFT (Kim et al. 2025, parallel decoding with an L1 regression head) at a thousandth of its size:
-a ViT with LayerNorm, biases and LayerScale, a projector, a decoder with RMSNorm, RoPE, grouped-query attention and
-SwiGLU, and an action head outside the decoder. The blocks are transformers' own (DINOv2 layers, Llama), so that a
-quantizer that handles this model handles theirs. Axis letters: B batch, C cameras, T tokens, D width, H actions.
+A ViT with LayerNorm, biases and LayerScale, a projector, and a decoder with RMSNorm, RoPE, grouped-query attention and
+SwiGLU: the blocks of the large policies at a thousandth of their size. They are transformers' own (DINOv2 layers,
+Llama), so that a quantizer that handles this model handles theirs. The sequence ends with one learnt token per action
+of the chunk, its slot; the heads differ in how they read the decoder. The head of `pocket-oft` is that of OpenVLA-OFT
+(Kim et al. 2025, parallel decoding with an L1 regression head). Axis letters: B batch, C cameras, S pixels, W words,
+T tokens, D width, H actions.
 """
 
 from __future__ import annotations
@@ -90,6 +92,57 @@ class Projector(nn.Module):
         return self.fc2(nn.functional.gelu(self.fc1(x)))
 
 
+class Backbone(nn.Module):
+    """All inputs to the decoder's states; a head adds the actions."""
+
+    def __init__(self, config: PocketConfig, more_tokens: int = 0):
+        """`more_tokens` ids at the end of the vocabulary are the head's own."""
+        super().__init__()
+        self.config = config
+        self.vision = Vision(config)
+        self.projector = Projector(4 * config.vision_width, config.width)
+        self.state_projector = Projector(STATE_DIM, config.width)
+        self.language = LlamaModel(LlamaConfig(
+            vocab_size=len(VOCABULARY) + 2 + more_tokens, hidden_size=config.width, intermediate_size=config.mlp,
+            num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=2,
+            head_dim=config.width // config.heads, max_position_embeddings=256, pad_token_id=0, use_cache=False,
+            attn_implementation=config.attention,
+        ))
+        self.slots = nn.Parameter(torch.randn(1, CHUNK, config.width) * 0.02)
+        # Proprioception in units of its spread over training, so that a millimetre is visible.
+        self.register_buffer("state_mean", torch.zeros(STATE_DIM))
+        self.register_buffer("state_scale", torch.ones(STATE_DIM))
+
+    def embed(
+        self, images: torch.Tensor, state: torch.Tensor, words: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8[B, C, S, S, 3], float[B, 8], int64[B, W], int64[B, W] -> float[B, T, D], int64[B, T].
+
+        The decoder's input in the order instruction, proprioception, pictures, slots, and 0 where it is padding.
+        """
+        batch = images.shape[0]
+        text = self.language.embed_tokens(words)
+        proprioception = self.state_projector(self.normalized(state))[:, None]
+        vision = self.projector(self.vision(images))
+        # The instruction comes first: attention is causal, and what is looked for must be known to those who look.
+        tokens = torch.cat([text, proprioception, vision, self.slots.expand(batch, -1, -1)], dim=1)
+        return tokens, torch.cat([mask, mask.new_ones(batch, tokens.shape[1] - mask.shape[1])], dim=1)
+
+    def normalized(self, state: torch.Tensor) -> torch.Tensor:
+        """Proprioception float[B, 8] in units of its spread."""
+        return (state - self.state_mean) / self.state_scale
+
+    def context(
+        self, images: torch.Tensor, state: torch.Tensor, words: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """As `embed`, to the decoder's last states float[B, 1 + C * (S / 32)^2 + H, D] of all that follows the words.
+
+        The words are left out: they see nothing but each other, and without them there is no padding.
+        """
+        tokens, attend = self.embed(images, state, words, mask)
+        return self.language(inputs_embeds=tokens, attention_mask=attend).last_hidden_state[:, words.shape[1]:]
+
+
 class ActionHead(nn.Module):
     """The decoder's state at each action slot to that action."""
 
@@ -104,42 +157,15 @@ class ActionHead(nn.Module):
         return self.fc2(nn.functional.gelu(self.fc1(self.norm(x))))
 
 
-class PocketOFTNet(nn.Module):
-    """`forward` gives actions; `features` gives the decoder's states at the action slots, for training heads."""
+class PocketOFTNet(Backbone):
+    """Parallel decoding: the decoder's state at each slot is that action."""
 
     def __init__(self, config: PocketConfig):
-        super().__init__()
-        self.config = config
-        self.vision = Vision(config)
-        self.projector = Projector(4 * config.vision_width, config.width)
-        self.state_projector = Projector(STATE_DIM, config.width)
-        self.language = LlamaModel(LlamaConfig(
-            vocab_size=len(VOCABULARY) + 2, hidden_size=config.width, intermediate_size=config.mlp,
-            num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=2,
-            head_dim=config.width // config.heads, max_position_embeddings=256, pad_token_id=0, use_cache=False,
-            attn_implementation=config.attention,
-        ))
-        self.slots = nn.Parameter(torch.randn(1, CHUNK, config.width) * 0.02)
+        super().__init__(config)
         self.action_head = ActionHead(config.width)
-        # Proprioception in units of its spread over training, so that a millimetre is visible.
-        self.register_buffer("state_mean", torch.zeros(STATE_DIM))
-        self.register_buffer("state_scale", torch.ones(STATE_DIM))
-
-    def features(
-        self, images: torch.Tensor, state: torch.Tensor, words: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """uint8[B, C, S, S, 3], float[B, 8], int64[B, W], int64[B, W] -> float[B, H, D]."""
-        batch = images.shape[0]
-        text = self.language.embed_tokens(words)
-        proprioception = self.state_projector((state - self.state_mean) / self.state_scale)[:, None]
-        vision = self.projector(self.vision(images))
-        # The instruction comes first: attention is causal, and what is looked for must be known to those who look.
-        tokens = torch.cat([text, proprioception, vision, self.slots.expand(batch, -1, -1)], dim=1)
-        attend = torch.cat([mask, mask.new_ones(batch, tokens.shape[1] - mask.shape[1])], dim=1)
-        return self.language(inputs_embeds=tokens, attention_mask=attend).last_hidden_state[:, -CHUNK:]
 
     def forward(
         self, images: torch.Tensor, state: torch.Tensor, words: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """As `features`, to actions float[B, H, 7], unclipped."""
-        return self.action_head(self.features(images, state, words, mask))
+        """As `embed`, to actions float[B, H, 7], unclipped."""
+        return self.action_head(self.context(images, state, words, mask)[:, -CHUNK:])

@@ -1,0 +1,73 @@
+"""Where training begins: at another head's backbone, at an earlier run, or with a backbone whose states are known."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from policies.pocket.frames import Frames
+from policies.pocket.model import Backbone
+
+EMBEDDING = "language.embed_tokens.weight"
+SHARED = ("vision.", "projector.", "state_projector.", "language.", "slots", "state_mean", "state_scale")
+"""Beginnings of the names of what belongs to the backbone."""
+
+
+def start_from_(module: Backbone, auxiliary: nn.Module, path: Path) -> bool:
+    """Copy what fits from a run's `last.pt` or from a checkpoint folder; whether that was all of the network.
+
+    From another head only the backbone is taken, and of the embedding the rows of the words. Raises ValueError if the
+    backbone has other sizes.
+    """
+    if path.is_dir():
+        tensors = load_file(path / "model.safetensors")
+    else:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+        tensors = saved["average"]
+        auxiliary.load_state_dict(saved["auxiliary"])
+    own = module.state_dict()
+    whole = own.keys() == tensors.keys() and own[EMBEDDING].shape == tensors[EMBEDDING].shape
+    if not whole:
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(SHARED)}
+        rows = min(len(tensors[EMBEDDING]), len(own[EMBEDDING]))
+        tensors[EMBEDDING] = torch.cat([tensors[EMBEDDING][:rows].float(), own[EMBEDDING][rows:]])
+    for name, tensor in tensors.items():
+        if own[name].shape != tensor.shape:
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(tensor.shape)}, the network needs {tuple(own[name].shape)}")
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=whole)
+    return whole
+
+
+def known_context(module: Backbone, frames: Frames, device: torch.device, path: Path, batch: int = 64) -> np.ndarray:
+    """float16[N, K, D]: `module.context` of every sample, without augmentation, from `path` if it is there already.
+
+    The file's name gets a digest of backbone and samples, so that a stale one is never read.
+    """
+    sha = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if name.startswith(SHARED):
+            sha.update(tensor.cpu().numpy().tobytes())
+    for folder in frames.folders:
+        sha.update(str(folder).encode())
+    sha.update(frames.states.numpy().tobytes())
+    path = path.with_name(f"{path.stem}-{sha.hexdigest()[:12]}.npy")
+    if not path.is_file():
+        partial, out = path.with_suffix(".partial"), None
+        for first in range(0, len(frames), batch):
+            rows = torch.arange(first, min(first + batch, len(frames)))
+            inputs = {name: tensor.to(device) for name, tensor in frames.batch(rows).inputs().items()}
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                states = module.context(**inputs).half().cpu().numpy()
+            if out is None:
+                shape = (len(frames), *states.shape[1:])
+                out = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+            out[first:first + len(states)] = states
+        out.flush()
+        partial.replace(path)
+    return np.load(path, mmap_mode="r")
