@@ -8,6 +8,7 @@ inputs come from the network whose earlier blocks are already quantized.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,23 +75,39 @@ def plan_gptq(
     """The rounded copy, and per layer the error that matters as a share of that of rounding to nearest."""
     check_groups(linears, config.group_size)
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    quantized, share = copy.deepcopy(module), {}
+    share = {}
+
+    def rounded(name: str, layer: nn.Linear, moments: torch.Tensor) -> QuantLinear:
+        weight, group = layer.weight.detach(), group_of(layer.in_features, config.group_size)
+        coded = gptq(
+            weight, moments, config.weight_bits, config.clip, group, config.damp, config.act_order, config.block_columns
+        )
+        share[name] = _error_share(weight, coded, moments, config, group)
+        options = {"activation_bits": config.activation_bits, "backend": backend}
+        return QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options)
+
+    quantized = by_blocks(module, layout, linears, calibration, rounded)
+    found = {"error_over_round_to_nearest": share}
+    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=quantized)
+
+
+def by_blocks(
+    module: nn.Module,
+    layout: ModelLayout,
+    linears: Mapping[str, nn.Linear],
+    calibration: CalibrationSet,
+    rounded: Callable[[str, nn.Linear, torch.Tensor], QuantLinear],
+) -> nn.Module:
+    """A copy of `module` with `linears` replaced by what `rounded(name, layer, moments float32[I, I])` makes of them.
+
+    The moments are those of the inputs behind all blocks that have been replaced so far.
+    """
+    quantized = copy.deepcopy(module)
     for block, names in stages(layout, list(linears)).items():
         moments = _moments(quantized, layout, block, names, calibration)
         for name in names:
-            layer = quantized.get_submodule(name)
-            weight, group = layer.weight.detach(), group_of(layer.in_features, config.group_size)
-            coded = gptq(
-                weight, moments[name], config.weight_bits, config.clip, group, config.damp, config.act_order,
-                config.block_columns,
-            )  # fmt: skip
-            share[name] = _error_share(weight, coded, moments[name], config, group)
-            made = QuantLinear.from_codes(
-                coded, config.weight_bits, layer.bias, activation_bits=config.activation_bits, backend=backend
-            )
-            replace_(quantized, name, made)
-    found = {"error_over_round_to_nearest": share}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=quantized)
+            replace_(quantized, name, rounded(name, quantized.get_submodule(name), moments[name]))
+    return quantized
 
 
 def gptq(

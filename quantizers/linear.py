@@ -6,7 +6,8 @@ channel went; a layer whose rows all have one width needs no such table. A prune
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ from quantizers.backends import Backend, check_backend
 from quantizers.buffers import BUFFERS, check_buffers, stored_positions
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
+
+Coder = Callable[[torch.Tensor, int], Coded]
+"""`(rows float[R, I], bits) -> Coded`."""
 
 
 class QuantLinear(nn.Module):
@@ -37,16 +41,19 @@ class QuantLinear(nn.Module):
         group_size: int | None = None,
         activation_bits: int | None = None,
         backend: Backend = "reference",
+        coder: Coder | None = None,
     ) -> None:
         """Quantize `weight` float[O, I] to `bits` int[O] per output channel; `bias` float[O] is kept in float32.
 
-        Raises ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
+        `coder` makes the codes of all rows of one width; without one they are rounded to the grid of `clip`. Raises
+        ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
         """
         super().__init__()
         _check_bits(weight, bits)
-        blocks = {width: quantize_rows(weight[bits == width], width, clip, group_size) for width in CODE_BITS}
+        coder = coder or partial(quantize_rows, clip=clip, group_size=group_size)
+        blocks = {width: coder(weight[bits == width], width) for width in CODE_BITS if (bits == width).any()}
         self._settle(*weight.shape, bias, group_size, activation_bits, backend)
-        self._store({width: block for width, block in blocks.items() if len(block.codes)}, None)
+        self._store(blocks, None)
         self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
         self.register_buffer("positions", stored_positions(bits))
 

@@ -79,8 +79,7 @@ def _plan_omniquant(module, layout, linears, config, calibration) -> Plan:
 
 @planner(QVLA)
 def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
-    bits, diagnostics = plan_qvla(module, layout, linears, config, calibration)
-    return Plan(bits, diagnostics=diagnostics)
+    return plan_qvla(module, layout, linears, config, calibration)
 
 
 def plan(

@@ -33,6 +33,7 @@ METHOD_TEXTS = (
     "qvla:budget=bytes,rule=hull,probes=2,check_channels=0,roles=vision/language/projector/action_head",
     "qvla:sensitivity=gram,rule=released,clip=absmax,a16,check_channels=0",
     "qvla:target_bits=2,probes=2,recheck=3,check_channels=0",
+    "qvla:target_bits=3,probes=2,rounding=gptq,check_channels=0",
 )
 
 
