@@ -21,7 +21,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench quantize bench-sim list preflight report assets pocket test lint clean
+.PHONY: help venv install bench quantize bench-sim bench-quant list preflight report assets pocket test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -70,6 +70,9 @@ quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it wit
 
 bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
 	@$(RUN_PYTHON) -m bench.sim $(ARGS)
+
+bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
+	@$(RUN_PYTHON) -m bench.quant $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

@@ -1,8 +1,8 @@
 """Measure the quantizers against what this project promises of them: `make bench-quant`.
 
-Drift is teacher-forced on the policies' own training-side observations: methods calibrate on one half, and all answer the
-other half, which full precision answered first. Nothing here runs a simulator. Human-readable lines come first; the last
-line on stdout is one JSON object that names every figure, with null and a reason where there is nothing to say.
+Drift is teacher-forced on the policies' own training-side observations: methods calibrate on one half, and all answer
+the other half, which full precision answered first. Nothing here runs a simulator. The last line on stdout is one JSON
+object that names every figure, with null and a reason where there is nothing to say.
 """
 
 from __future__ import annotations
@@ -205,20 +205,20 @@ def packed(module: nn.Module) -> nn.Module:
 
 
 _GROWTH = """
-import sys, torch
+import gc, json, sys
 from pathlib import Path
 from policies.registry import POLICIES, policy_class
 from quantizers.storage import load_quantized_
-def resident(): return int(Path('/proc/self/statm').read_text().split()[1]) * 4096
-name, folder, network = sys.argv[1], sys.argv[2], __import__('json').loads(sys.argv[3])
-kind = policy_class(POLICIES[name])
-before = resident()
-with torch.device('cpu'):
-    policy = kind.skeleton(network) if folder else kind()
-if folder: load_quantized_(policy.module, Path(folder))
-__import__('gc').collect()
-print(resident() - before)
+name, folder, network = sys.argv[1:]
+kind, size = policy_class(POLICIES[name]), lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = size()
+policy = kind.skeleton(json.loads(network)) if folder else kind()
+if folder:
+    load_quantized_(policy.module, Path(folder))
+gc.collect()
+print(size() - before)
 """
+"""Prints by how many bytes a process grows that loads a network and does nothing else."""
 
 
 def memory_figures(drifts: Drifts) -> dict[str, Any]:
