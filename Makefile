@@ -40,7 +40,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize bench-sim parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize bench-sim bench-quant parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
@@ -123,6 +123,9 @@ bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop
 
 parity: $(STAMP) ## play the same 300 actions here and in the stock environment, and compare (minutes)
 	@$(RUN_PYTHON) -m bench.parity $(ARGS)
+
+bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
+	@$(RUN_PYTHON) -m bench.quant $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from envs.types import OSC_POSE, ActionSpec, Observation
+from quantizers.folds import LinearFold
 from quantizers.layout import LinearSite, ModelLayout
 
 CHUNK = 8
@@ -144,7 +145,10 @@ class ToyVLA:
         self.module = _planted() if module is None else module
         roles = {"vision": "vision", "projector": "projector", "words": "language", "select": "language",
                  "offset": "language", "action_head": "action_head"}
-        self.layout = ModelLayout(tuple(LinearSite(name, role) for name, role in roles.items()), _forward)
+        sites = tuple(LinearSite(name, role) for name, role in roles.items())
+        # ReLU lets a positive scale through.
+        folds = (LinearFold("select", ("offset",)), LinearFold("offset", ("action_head",)))
+        self.layout = ModelLayout(sites, _forward, folds)
 
     def network_config(self) -> dict[str, Any]:
         """Nothing: every network of the toy world has the same sizes."""

@@ -9,15 +9,16 @@ import torch
 from quantizers.grids import CODE_BITS
 from quantizers.packing import row_bytes
 
-BUFFERS = ("bias", *(f"codes{width}" for width in CODE_BITS), "scale", "rows16", "positions")
+BUFFERS = ("bias", *(f"codes{width}" for width in CODE_BITS), "scale", "zero", "rows16", "positions", "input_scale")
 """Names of the buffers of `quantizers.linear.QuantLinear`; each may be absent."""
 
 
 def check_buffers(buffers: Mapping[str, torch.Tensor], inputs: int, outputs: int, group_size: int | None) -> None:
     """Raise ValueError unless `buffers` are those of a layer with these sizes.
 
-    `codesN` are uint8[R_N, row_bytes(I, N)], `scale` float32[R, G] over all coded rows, `rows16` float16[H, I],
-    `bias` float32[O], and `positions` int32[O] names each stored row once and one behind the last for pruned channels.
+    `codesN` are uint8[R_N, row_bytes(I, N)], `scale` float32[R, G] and `zero` int8[R, G] are over all coded rows,
+    `rows16` is float16[H, I], `bias` float32[O], `input_scale` float32[I], and `positions` int32[O] names each stored
+    row once and one behind the last for pruned channels.
     """
     for name in buffers:
         if name not in BUFFERS:
@@ -30,10 +31,26 @@ def check_buffers(buffers: Mapping[str, torch.Tensor], inputs: int, outputs: int
         raise ValueError(f"there are {coded} coded rows and another number of rows of scales")
     if coded and not torch.isfinite(buffers["scale"]).all():
         raise ValueError("a scale is NaN or infinite")
+    if "zero" in buffers:
+        _check_kind("zero", buffers["zero"], torch.int8, (coded, groups))
+    if "input_scale" in buffers:
+        _check_kind("input_scale", buffers["input_scale"], torch.float32, (inputs,))
+        if not (torch.isfinite(buffers["input_scale"]) & (buffers["input_scale"] > 0)).all():
+            raise ValueError("an input scale is not a positive number")
     stored = coded + _rows(buffers, "rows16", torch.float16, inputs)
     if "bias" in buffers:
         _check_kind("bias", buffers["bias"], torch.float32, (outputs,))
     _check_positions(buffers.get("positions"), stored, outputs)
+
+
+def stored_positions(bits: torch.Tensor) -> torch.Tensor | None:
+    """int32[O]: where each channel's row is among the stored ones; a pruned channel points one behind the last."""
+    order = torch.cat([(bits == width).nonzero().flatten() for width in (*CODE_BITS, 16)])
+    if torch.equal(order, torch.arange(len(bits))):
+        return None
+    positions = torch.full((len(bits),), len(order), dtype=torch.int32)
+    positions[order] = torch.arange(len(order), dtype=torch.int32)
+    return positions
 
 
 def _groups(inputs: int, group_size: int) -> int:

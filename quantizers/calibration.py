@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +27,25 @@ class CalibrationSet:
             if not batch:
                 raise ValueError(f"batch {index} of the calibration set has no tensors")
             samples = {name: len(tensor) if tensor.ndim else 0 for name, tensor in batch.items()}
+            for name, tensor in batch.items():
+                if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                    raise ValueError(f"{name!r} in batch {index} of the calibration set holds NaN or infinite values")
             if len(set(samples.values())) > 1 or 0 in samples.values():
                 raise ValueError(f"batch {index} of the calibration set disagrees on the number of samples: {samples}")
         actual = _digest(self.batches)
         if self.digest != actual:
             raise ValueError(f"calibration digest {self.digest} does not match the batches, which have {actual}")
+
+    def samples(self) -> int:
+        """Observations in all batches."""
+        return sum(len(next(iter(batch.values()))) for batch in self.batches)
+
+    def in_batches(self, size: int | None) -> Iterator[Mapping[str, torch.Tensor]]:
+        """The samples in order, in batches of at most `size`; None leaves the batches as they are."""
+        for batch in self.batches:
+            count = len(next(iter(batch.values())))
+            for start in range(0, count, size or count):
+                yield {name: tensor[start : start + (size or count)] for name, tensor in batch.items()}
 
     @classmethod
     def of(cls, batches: Iterable[Mapping[str, torch.Tensor]], episodes: Iterable[str] = ()) -> CalibrationSet:

@@ -44,6 +44,8 @@ def prospects(module: nn.Module, layout: ModelLayout, config: QuantConfig) -> li
     known = {}
     if not METHODS[method_name(config)].needs_calibration:
         known = {name: dict(Counter(bits.tolist())) for name, bits in plan(module, layout, wanted, config).bits.items()}
+    elif hasattr(config, "weight_bits"):
+        known = {name: {config.weight_bits: layer.out_features} for name, layer in wanted.items()}
     found = []
     for site in layout.linears:
         layer = linears[site.name]

@@ -8,11 +8,12 @@ error feedback. It speaks of a layer's own output, so values of different layers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
 from quantizers.layout import ModelLayout
 from quantizers.sensitivity import Quantizer
@@ -25,23 +26,7 @@ def grams(
 ) -> dict[str, torch.Tensor]:
     """Layer name -> H float32[I, I], all layers in one pass over the batches; zeros if a layer is never called."""
     total = {name: torch.zeros(layer.in_features, layer.in_features) for name, layer in linears.items()}
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            x = inputs[0].detach().float().reshape(-1, inputs[0].shape[-1])
-            total[name].addmm_(x.t(), x)
-
-        return hook
-
-    handles = [layer.register_forward_pre_hook(watch(name)) for name, layer in linears.items()]
-    samples = 0
-    try:
-        with torch.no_grad():
-            for batch in calibration.batches:
-                samples += len(layout.forward(module, batch))
-    finally:
-        for handle in handles:
-            handle.remove()
+    samples = observe(module, layout, list(linears), calibration, lambda name, x: total[name].addmm_(x.t(), x))
     return {name: gram.mul_(2.0 / samples) for name, gram in total.items()}
 
 

@@ -1,37 +1,63 @@
-"""Symmetric integer grids for weight rows: how a real number becomes a code of 2, 4 or 8 bits, and back.
+"""Integer grids for weight rows: how a real number becomes a code of 2, 3, 4 or 8 bits, and back.
 
-A row `w` gets one scale `s` (or one per group of inputs) and integer codes `q`, so that `w` is about `s * q`. The codes
-of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Two ways choose the scale:
+A row `w` gets one scale `s` (or one per group of inputs) and integer codes `q`, so that `w` is about `s * (q - z)`. The
+codes of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Three ways choose the scale and the zero point z:
 
 - `absmax`: `s = max|w| / (2^(b-1) - 1)`. Nothing is clipped and the lowest code is never used, which leaves only three
   levels at 2 bits and turns about nine of ten Gaussian weights into zero.
 - `search`: the scale of least squared error among a geometric range of clip points and both signs, polished by least
   squares. A negative scale mirrors the grid, so that at 2 bits the levels are -2, -1, 0, 1 or -1, 0, 1, 2 times `|s|`,
   whichever suits the row. It needs no zero point, hence no extra term in an integer product.
+- `minmax`: `s = (max w - min w) / (2^b - 1)` with the zero point that puts 0 on the grid. The range is widened to hold
+  0, without which a group of one sign would collapse to a single level (its zero point does not fit the codes).
 
 All arithmetic is float32, whatever the dtype of the weights.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import torch
 
-Clip = Literal["absmax", "search"]
-"""How the scale of a row is chosen."""
+Clip = Literal["absmax", "search", "minmax"]
+"""How the scale of a row is chosen; only `minmax` has zero points."""
 
-CODE_BITS = (2, 4, 8)
+CODE_BITS = (2, 3, 4, 8)
 """Widths that are stored as integer codes."""
 CHANNEL_BITS = (0, *CODE_BITS, 16)
 """Widths that an output channel may have: 0 is pruned, 16 is a float16 row."""
 
-_LOWEST_CLIP = {2: 0.05, 4: 0.2, 8: 0.7}
+_LOWEST_CLIP = {2: 0.05, 3: 0.1, 4: 0.2, 8: 0.7}
 """Smallest clip point of the search as a fraction of max|w|; heavy tails need more room the fewer levels there are."""
-_CLIP_STEPS = {2: 24, 4: 20, 8: 6}
+_CLIP_STEPS = {2: 24, 3: 22, 4: 20, 8: 6}
 _POLISH_ROUNDS = 2
 _CHUNK_WEIGHTS = 1 << 17
 """Weights searched at once; small enough that the temporaries stay in cache."""
+
+
+class Grid(NamedTuple):
+    """What turns codes into numbers; G is the number of groups of inputs, 1 for whole rows."""
+
+    scale: torch.Tensor
+    """float32[O, G, 1]; negative where `search` mirrored the grid."""
+    zero: torch.Tensor | None
+    """float32[O, G, 1], the code of 0, a whole number; None stands for 0 everywhere."""
+
+
+class Coded(NamedTuple):
+    """A weight as codes on its grid."""
+
+    codes: torch.Tensor
+    """int8[O, I]."""
+    scale: torch.Tensor
+    """float32[O, G]."""
+    zero: torch.Tensor | None
+    """int8[O, G], None for a symmetric grid."""
+
+    def values(self) -> torch.Tensor:
+        """float32[O, I] that the codes stand for."""
+        return dequantize_rows(*self)
 
 
 def code_range(bits: int) -> tuple[int, int]:
@@ -43,29 +69,68 @@ def code_range(bits: int) -> tuple[int, int]:
 
 def quantize_rows(
     weight: torch.Tensor, bits: int, clip: Clip = "absmax", group_size: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes int8[O, I] and scales float32[O, G] of a weight float[O, I]; G is 1 without groups.
+) -> Coded:
+    """Codes of a weight float[O, I] on the grid that `clip` chooses.
 
     Raises ValueError for a width without a grid, a group size that does not divide I, or a weight that is not finite.
     """
-    grouped = _grouped(weight.detach().float(), group_size)
+    grouped = grouped_rows(weight.detach().float(), group_size)
+    return coded(grouped, fit_grid(grouped, bits, clip), bits)
+
+
+def grouped_rows(weight: torch.Tensor, group_size: int | None) -> torch.Tensor:
+    """[O, G, I / G] view of a weight [O, I]. Raises ValueError for a group size that does not divide I."""
+    rows, width = weight.shape
+    if group_size is None:
+        return weight.reshape(rows, 1, width)
+    if group_size < 1 or width % group_size:
+        raise ValueError(f"group size {group_size} does not divide the {width} inputs of the layer")
+    return weight.reshape(rows, width // group_size, group_size)
+
+
+def fit_grid(grouped: torch.Tensor, bits: int, clip: Clip) -> Grid:
+    """The grid of `bits` bits for each group of float32[O, G, I / G]. Raises ValueError if a weight is not finite."""
+    code_range(bits)
     if not torch.isfinite(grouped).all():
-        raise ValueError(f"cannot quantize a weight of shape {tuple(weight.shape)}: it holds NaN or infinite values")
+        raise ValueError(f"cannot quantize a weight of shape {tuple(grouped.shape)}: it holds NaN or infinite values")
     if clip == "absmax":
-        scale = _absmax_scale(grouped, bits)
-    elif clip == "search":
+        return Grid(_absmax_scale(grouped, bits), None)
+    if clip == "search":
         rows = max(1, _CHUNK_WEIGHTS // max(1, grouped.shape[1] * grouped.shape[2]))
-        scale = torch.cat([_searched_scale(chunk, bits) for chunk in grouped.split(rows)])
-    else:
-        raise ValueError(f"unknown clip {clip!r}; legal values are 'absmax' and 'search'")
-    return _codes(grouped, scale, bits).to(torch.int8).reshape(weight.shape), scale.squeeze(-1)
+        return Grid(torch.cat([_searched_scale(chunk, bits) for chunk in grouped.split(rows)]), None)
+    if clip == "minmax":
+        return minmax_grid(grouped.amin(dim=-1, keepdim=True), grouped.amax(dim=-1, keepdim=True), bits)
+    raise ValueError(f"unknown clip {clip!r}; legal values are {', '.join(map(repr, get_args(Clip)))}")
 
 
-def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """float32[O, I] that codes int8[O, I] and scales float32[O, G] stand for."""
+def minmax_grid(lowest: torch.Tensor, highest: torch.Tensor, bits: int) -> Grid:
+    """The grid that spans `lowest` .. `highest`, float32[O, G, 1] each, and 0."""
+    low, high = code_range(bits)
+    lowest, highest = lowest.clamp_max(0.0), highest.clamp_min(0.0)
+    scale = _divisible((highest - lowest) / (high - low))
+    return Grid(scale, (low - lowest / scale).round().clamp(low, high))
+
+
+def round_to(grouped: torch.Tensor, grid: Grid, bits: int) -> torch.Tensor:
+    """Codes of float32[O, G, N] on `grid`, as whole numbers in float32."""
+    codes = (grouped / grid.scale).round_()
+    return (codes if grid.zero is None else codes.add_(grid.zero)).clamp_(*code_range(bits))
+
+
+def coded(grouped: torch.Tensor, grid: Grid, bits: int) -> Coded:
+    """The codes of float32[O, G, N] on `grid`, as they are stored."""
+    codes = round_to(grouped, grid, bits).to(torch.int8).flatten(1)
+    return Coded(codes, grid.scale.squeeze(-1), None if grid.zero is None else grid.zero.squeeze(-1).to(torch.int8))
+
+
+def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | None = None) -> torch.Tensor:
+    """float32[O, I] that codes int8[O, I], scales float32[O, G] and zero points int8[O, G] stand for."""
     rows, width = codes.shape
     groups = scale.shape[1]
-    return (codes.reshape(rows, groups, width // groups).float() * scale.unsqueeze(-1)).reshape(rows, width)
+    steps = codes.reshape(rows, groups, width // groups).float()
+    if zero is not None:
+        steps = steps - zero.unsqueeze(-1).float()
+    return (steps * scale.unsqueeze(-1)).reshape(rows, width)
 
 
 def half_rows(weight: torch.Tensor) -> torch.Tensor:
@@ -85,16 +150,7 @@ def fake_quantize(
         return torch.zeros_like(weight, dtype=torch.float32)
     if bits == 16:
         return half_rows(weight).float()
-    return dequantize_rows(*quantize_rows(weight, bits, clip, group_size))
-
-
-def _grouped(weight: torch.Tensor, group_size: int | None) -> torch.Tensor:
-    rows, width = weight.shape
-    if group_size is None:
-        return weight.reshape(rows, 1, width)
-    if group_size < 1 or width % group_size:
-        raise ValueError(f"group size {group_size} does not divide the {width} inputs of the layer")
-    return weight.reshape(rows, width // group_size, group_size)
+    return quantize_rows(weight, bits, clip, group_size).values()
 
 
 def _codes(grouped: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
@@ -104,8 +160,11 @@ def _codes(grouped: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tenso
 
 def _absmax_scale(grouped: torch.Tensor, bits: int) -> torch.Tensor:
     largest = grouped.abs().amax(dim=-1, keepdim=True)
-    scale = largest / code_range(bits)[1]
-    # A row of zeros, or one too small to divide, has no scale of its own; 1 turns it into codes of zero.
+    return _divisible(largest / code_range(bits)[1])
+
+
+def _divisible(scale: torch.Tensor) -> torch.Tensor:
+    """A row of zeros, or one too small to divide, has no scale of its own; 1 turns it into codes of zero."""
     return torch.where(scale >= torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
 
 

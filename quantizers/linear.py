@@ -1,4 +1,4 @@
-"""The low-bit layer: rows of 0, 2, 4, 8 and 16 bits in one Linear, packed, with nothing of full precision left.
+"""The low-bit layer: rows of 0, 2, 3, 4, 8 and 16 bits in one Linear, packed, with nothing of full precision left.
 
 Rows are sorted by width, so that each width is one block of packed codes. `positions` remembers where each output
 channel went; a layer whose rows all have one width needs no such table. A pruned row is not stored and yields its bias.
@@ -6,29 +6,29 @@ channel went; a layer whose rows all have one width needs no such table. A prune
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from quantizers import integer, native
-from quantizers.buffers import BUFFERS, check_buffers
-from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, dequantize_rows, half_rows, quantize_rows
+from quantizers.backends import Backend, check_backend
+from quantizers.buffers import BUFFERS, check_buffers, stored_positions
+from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
 
-Backend = Literal["reference", "cpu", "mixed"]
-"""`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
-tensor operations, `mixed` with compiled steps around the product."""
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
+Coder = Callable[[torch.Tensor, int], Coded]
+"""`(rows float[R, I], bits) -> Coded`."""
 
 
 class QuantLinear(nn.Module):
     """`torch.nn.Linear` for inference, with a width in bits per output channel.
 
-    With `activation_bits=8` every token of the input is quantized to 8 bits by its own absolute maximum; rows of 16
-    bits still see the input as it came, because they take part in no integer product.
+    With `activation_bits` every token of the input is quantized to 4 or 8 bits by its own absolute maximum; rows of 16
+    bits still see the input as it came, because they take part in no integer product. A layer may divide its input by
+    an `input_scale` per channel first, for methods that have nowhere else to put one.
     """
 
     def __init__(
@@ -41,28 +41,46 @@ class QuantLinear(nn.Module):
         group_size: int | None = None,
         activation_bits: int | None = None,
         backend: Backend = "reference",
+        coder: Coder | None = None,
     ) -> None:
         """Quantize `weight` float[O, I] to `bits` int[O] per output channel; `bias` float[O] is kept in float32.
 
-        Raises ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
+        `coder` makes the codes of all rows of one width; without one they are rounded to the grid of `clip`. Raises
+        ValueError for a width outside `CHANNEL_BITS`, a backend that cannot do what is asked, or bad weights.
         """
         super().__init__()
         _check_bits(weight, bits)
-        _check_choices(activation_bits, backend)
-        self.out_features, self.in_features = weight.shape
-        self.group_size = group_size
-        self.activation_bits = activation_bits
-        self.backend = backend
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
-        scales = []
-        for width in CODE_BITS:
-            codes, scale = quantize_rows(weight[bits == width], width, clip, group_size)
-            if len(codes):
-                scales.append(scale)
-            self.register_buffer(f"codes{width}", pack(codes, width) if len(codes) else None)
-        self.register_buffer("scale", torch.cat(scales) if scales else None)
+        coder = coder or partial(quantize_rows, clip=clip, group_size=group_size)
+        blocks = {width: coder(weight[bits == width], width) for width in CODE_BITS if (bits == width).any()}
+        self._settle(*weight.shape, bias, group_size, activation_bits, backend)
+        self._store(blocks, None)
         self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
-        self.register_buffer("positions", _positions(bits))
+        self.register_buffer("positions", stored_positions(bits))
+
+    @classmethod
+    def from_codes(
+        cls,
+        coded: Coded,
+        bits: int,
+        bias: torch.Tensor | None,
+        *,
+        input_scale: torch.Tensor | None = None,
+        activation_bits: int | None = None,
+        backend: Backend = "reference",
+    ) -> QuantLinear:
+        """A layer whose rows all have the codes of `bits` bits that a method chose itself.
+
+        `input_scale` float32[I], positive, divides the input before anything else. Raises ValueError as `__init__`.
+        """
+        outputs, inputs = coded.codes.shape
+        groups = coded.scale.shape[1]
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._settle(outputs, inputs, bias, None if groups == 1 else inputs // groups, activation_bits, backend)
+        layer._store({bits: coded}, input_scale)
+        layer.register_buffer("rows16", None)
+        layer.register_buffer("positions", None)
+        return layer
 
     @classmethod
     def from_buffers(
@@ -76,12 +94,10 @@ class QuantLinear(nn.Module):
         backend: Backend = "reference",
     ) -> QuantLinear:
         """The layer whose `state_dict` is `buffers`. Raises ValueError if they do not fit each other or the sizes."""
-        _check_choices(activation_bits, backend)
         check_buffers(buffers, in_features, out_features, group_size)
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
-        layer.in_features, layer.out_features = in_features, out_features
-        layer.group_size, layer.activation_bits, layer.backend = group_size, activation_bits, backend
+        layer._settle(out_features, in_features, None, group_size, activation_bits, backend)
         for name in BUFFERS:
             layer.register_buffer(name, buffers.get(name))
         return layer
@@ -89,6 +105,8 @@ class QuantLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float[..., O] of float[..., I]."""
         tokens = x.reshape(-1, self.in_features).float()
+        if self.input_scale is not None:
+            tokens = tokens / self.input_scale
         y = {
             "reference": self._reference_forward,
             "cpu": self._integer_forward,
@@ -97,8 +115,8 @@ class QuantLinear(nn.Module):
         return y.reshape(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def dequantized_weight(self) -> torch.Tensor:
-        """float32[O, I], what the stored rows stand for, in the order of the original layer."""
-        parts = [] if self.scale is None else [dequantize_rows(self._integer_rows(), self.scale)]
+        """float32[O, I], what the stored rows stand for, in the order of the original layer, after the input scale."""
+        parts = [] if self.scale is None else [dequantize_rows(self._integer_rows(), self.scale, self.zero)]
         if self.rows16 is not None:
             parts.append(self.rows16.float())
         return self._restore(torch.cat([*parts, torch.zeros(1, self.in_features)]), dim=0)
@@ -110,7 +128,8 @@ class QuantLinear(nn.Module):
 
     def accumulators(self, x: torch.Tensor) -> torch.Tensor:
         """int32[G, M, R], the exact integer products of tokens float[M, I] with the R coded rows, sorted by width."""
-        return integer.accumulate(integer.quantize_tokens(x.float())[0], self._integer_rows(), self.scale.shape[1])
+        codes = integer.quantize_tokens(x.float(), self.activation_bits or 8)[0]
+        return integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
 
     def held_bytes(self) -> int:
         """Bytes of memory that the layer really holds."""
@@ -121,13 +140,37 @@ class QuantLinear(nn.Module):
         return self.held_bytes() - (0 if self.bias is None else self.bias.nbytes - 2 * self.bias.numel())
 
     def metadata_bytes(self) -> int:
-        """Bytes of scales and of the table of positions."""
-        return sum(buffer.nbytes for buffer in (self.scale, self.positions) if buffer is not None)
+        """Bytes of scales, zero points and the table of positions."""
+        metadata = (self.scale, self.zero, self.positions, self.input_scale)
+        return sum(buffer.nbytes for buffer in metadata if buffer is not None)
 
     def extra_repr(self) -> str:
         rows = ", ".join(f"{count} rows of {width} bits" for width, count in self._stored_rows().items())
         activations = "float" if self.activation_bits is None else f"{self.activation_bits} bit"
         return f"{self.in_features} -> {self.out_features}: {rows}; {activations} activations; {self.backend}"
+
+    def _settle(
+        self,
+        outputs: int,
+        inputs: int,
+        bias: torch.Tensor | None,
+        group_size: int | None,
+        activation_bits: int | None,
+        backend: Backend,
+    ) -> None:
+        check_backend(backend, activation_bits)
+        self.out_features, self.in_features = outputs, inputs
+        self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
+        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
+
+    def _store(self, blocks: Mapping[int, Coded], input_scale: torch.Tensor | None) -> None:
+        for width in CODE_BITS:
+            self.register_buffer(f"codes{width}", pack(blocks[width].codes, width) if width in blocks else None)
+        grids = [blocks[width] for width in CODE_BITS if width in blocks]
+        zeros = [grid.zero for grid in grids if grid.zero is not None]
+        self.register_buffer("scale", torch.cat([grid.scale for grid in grids]) if grids else None)
+        self.register_buffer("zero", torch.cat(zeros) if zeros else None)
+        self.register_buffer("input_scale", None if input_scale is None else input_scale.detach().float().clone())
 
     def _apply(self, fn, recurse=True):
         """Move the buffers, but leave their types alone, whatever `.half()` or `.to(dtype)` ask of the whole network.
@@ -145,7 +188,7 @@ class QuantLinear(nn.Module):
         weight = self.dequantized_weight()
         if self.activation_bits is None:
             return F.linear(tokens, weight, self.bias)
-        y = F.linear(integer.fake_quantize_tokens(tokens), weight, self.bias)
+        y = F.linear(integer.fake_quantize_tokens(tokens, self.activation_bits), weight, self.bias)
         if self.rows16 is not None:
             kept = self.channel_bits() == 16
             y[:, kept] = F.linear(tokens, weight[kept], None if self.bias is None else self.bias[kept])
@@ -154,8 +197,10 @@ class QuantLinear(nn.Module):
     def _integer_forward(self, tokens: torch.Tensor) -> torch.Tensor:
         parts = []
         if self.scale is not None:
-            codes, scale = integer.quantize_tokens(tokens)
+            codes, scale = integer.quantize_tokens(tokens, self.activation_bits)
             products = integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
+            if self.zero is not None:
+                products = integer.without_zeros(products, codes, self.zero)
             parts.append(integer.rescale(products, self.scale, scale))
         if self.rows16 is not None:
             parts.append(F.linear(tokens, self.rows16.float()))
@@ -167,7 +212,7 @@ class QuantLinear(nn.Module):
     def _compiled_forward(self, tokens: torch.Tensor) -> torch.Tensor:
         if self.scale is None:
             return self._integer_forward(tokens)
-        codes, x_scale = native.quantize_tokens(tokens)
+        codes, x_scale = native.quantize_tokens(tokens, self.activation_bits)
         if self.positions is None and len(self.codes8 if self.codes8 is not None else ()) == self.out_features:
             rows = unpack(self.codes8, 8, self.in_features)
         else:
@@ -176,7 +221,8 @@ class QuantLinear(nn.Module):
             blocks = {width: getattr(self, f"codes{width}") for width in CODE_BITS}
             rows = native.unpack_rows(blocks, self.positions, self.out_features, self.in_features)
         products = integer.accumulate(codes, rows, self.scale.shape[1])
-        y = native.rescale(products, self.scale, self.positions, x_scale, self.bias)
+        x_sums = None if self.zero is None else integer.code_sums(codes, self.zero.shape[1])
+        y = native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
         if self.rows16 is not None:
             exact = F.linear(tokens, self.rows16.float())
             native.place_rows(exact, self.positions, len(self.scale), self.bias, y)
@@ -204,16 +250,6 @@ class QuantLinear(nn.Module):
         return rows
 
 
-def _positions(bits: torch.Tensor) -> torch.Tensor | None:
-    """int32[O]: where each channel's row is among the stored ones; a pruned channel points one behind the last."""
-    order = torch.cat([(bits == width).nonzero().flatten() for width in (*CODE_BITS, 16)])
-    if torch.equal(order, torch.arange(len(bits))):
-        return None
-    positions = torch.full((len(bits),), len(order), dtype=torch.int32)
-    positions[order] = torch.arange(len(order), dtype=torch.int32)
-    return positions
-
-
 def _check_bits(weight: torch.Tensor, bits: torch.Tensor) -> None:
     if bits.shape != weight.shape[:1]:
         raise ValueError(f"bits has shape {tuple(bits.shape)}; a weight of {tuple(weight.shape)} needs one per row")
@@ -221,16 +257,3 @@ def _check_bits(weight: torch.Tensor, bits: torch.Tensor) -> None:
     if strange:
         legal = ", ".join(map(str, CHANNEL_BITS))
         raise ValueError(f"a channel cannot have {strange[0]} bits; legal widths are {legal}")
-
-
-def _check_choices(activation_bits: int | None, backend: str) -> None:
-    if activation_bits not in (None, 8):
-        raise ValueError(f"activation_bits is {activation_bits}; legal values are None and 8")
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; legal values are {', '.join(BACKENDS)}")
-    if backend != "reference" and activation_bits is None:
-        raise ValueError(
-            f"backend {backend!r} multiplies integers and needs activation_bits=8; use 'reference' without"
-        )
-    if backend == "mixed" and native.why_unavailable():
-        raise ValueError(f"backend 'mixed' cannot be used here: {native.why_unavailable()}")

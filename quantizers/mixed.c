@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* codes int8[M, I] and scales float[M] of x float[M, I], symmetric absmax per token. */
-void quantize_tokens(const float *x, int64_t M, int64_t I, int8_t *codes, float *scale) {
+/* codes int8[M, I] of magnitude <= limit and scales float[M] of x float[M, I], symmetric absmax per token. */
+void quantize_tokens(const float *x, int64_t M, int64_t I, int64_t limit, int8_t *codes, float *scale) {
+  float most_code = (float)limit;
   for (int64_t m = 0; m < M; m++) {
     const float *row = x + m * I;
     int8_t *out = codes + m * I;
@@ -22,10 +23,10 @@ void quantize_tokens(const float *x, int64_t M, int64_t I, int8_t *codes, float 
     }
     float largest;
     memcpy(&largest, &most, 4);
-    float inverse = largest == 0.0f ? 0.0f : 127.0f / largest;
+    float inverse = largest == 0.0f ? 0.0f : most_code / largest;
     if (isinf(inverse)) inverse = 0.0f;
     for (int64_t i = 0; i < I; i++) out[i] = (int8_t)(int32_t)rintf(row[i] * inverse);
-    scale[m] = largest / 127.0f;
+    scale[m] = largest / most_code;
   }
 }
 
@@ -43,17 +44,31 @@ static void unpack2(const uint8_t *restrict row, int64_t I, int8_t *restrict out
   }
 }
 
+/* A row of lower 2 bits, and behind it a row of highest bits. */
+static void unpack3(const uint8_t *restrict row, int64_t I, int8_t *restrict out) {
+  const uint8_t *restrict high = row + (I + 3) / 4;
+  int64_t bytes = (I + 7) / 8;
+  unpack2(row, I, out);
+  for (int plane = 0; plane < 8; plane++) {
+    int64_t left = I - plane * bytes, count = left < bytes ? left : bytes;
+    /* unpack2 took 2 off; the lowest code of 3 bits is -4. */
+    for (int64_t k = 0; k < count; k++) out[plane * bytes + k] += (int8_t)((((high[k] >> plane) & 1) << 2) - 2);
+  }
+}
+
 /* int8[O, I] in the order of the outputs; rows without codes (pruned or float16) become zeros. */
-void unpack_rows(const uint8_t *codes2, int64_t n2, const uint8_t *codes4, int64_t n4, const uint8_t *codes8, int64_t n8,
-                 const int32_t *positions, int64_t O, int64_t I, int8_t *out) {
+void unpack_rows(const uint8_t *codes2, int64_t n2, const uint8_t *codes3, int64_t n3, const uint8_t *codes4, int64_t n4,
+                 const uint8_t *codes8, int64_t n8, const int32_t *positions, int64_t O, int64_t I, int8_t *out) {
   for (int64_t o = 0; o < O; o++, out += I) {
     int64_t p = positions ? positions[o] : o;
     if (p < n2)
       unpack2(codes2 + p * ((I + 3) / 4), I, out);
-    else if (p < n2 + n4)
-      unpack4(codes4 + (p - n2) * ((I + 1) / 2), I, out);
-    else if (p < n2 + n4 + n8)
-      memcpy(out, codes8 + (p - n2 - n4) * I, I);
+    else if (p < n2 + n3)
+      unpack3(codes3 + (p - n2) * ((I + 3) / 4 + (I + 7) / 8), I, out);
+    else if (p < n2 + n3 + n4)
+      unpack4(codes4 + (p - n2 - n3) * ((I + 1) / 2), I, out);
+    else if (p < n2 + n3 + n4 + n8)
+      memcpy(out, codes8 + (p - n2 - n3 - n4) * I, I);
     else
       memset(out, 0, I);
   }
@@ -62,9 +77,24 @@ void unpack_rows(const uint8_t *codes2, int64_t n2, const uint8_t *codes4, int64
 /* y float[M, O] of accumulators int32[G, M, O], both in the order of the outputs.
  *
  * scale float[coded, G] is in the order of the stored rows; ordered float[O, G] is scratch. Rows without codes yield the
- * bias (or 0, where it is NULL). */
-void rescale(const int32_t *sums, int64_t G, int64_t M, int64_t O, const float *scale, int64_t coded,
-             const int32_t *positions, float *ordered, const float *x_scale, const float *bias, float *y) {
+ * bias (or 0, where it is NULL). zero int8[coded, G] (or NULL) are zero points, taken off with x_sums int32[G, M], the sums
+ * of the codes of the tokens; this is done in place, in integers. */
+void rescale(int32_t *sums, int64_t G, int64_t M, int64_t O, const float *scale, int64_t coded, const int32_t *positions,
+             float *ordered, const float *x_scale, const int8_t *zero, const int32_t *x_sums, const float *bias, float *y) {
+  if (zero)
+    for (int64_t g = 0; g < G; g++) {
+      /* The scratch space of the scales holds a column of zero points first. */
+      int32_t *restrict column = (int32_t *)ordered;
+      for (int64_t o = 0; o < O; o++) {
+        int64_t p = positions ? positions[o] : o;
+        column[o] = p < coded ? zero[p * G + g] : 0;
+      }
+      for (int64_t m = 0; m < M; m++) {
+        int32_t *restrict sum = sums + (g * M + m) * O;
+        int32_t total = x_sums[g * M + m];
+        for (int64_t o = 0; o < O; o++) sum[o] -= column[o] * total;
+      }
+    }
   for (int64_t o = 0; o < O; o++) {
     int64_t p = positions ? positions[o] : o;
     for (int64_t g = 0; g < G; g++) ordered[o * G + g] = p < coded ? scale[p * G + g] : 0.0f;

@@ -34,14 +34,17 @@ from pathlib import Path
 
 import torch
 
+from quantizers.grids import CODE_BITS
+from quantizers.integer import ACTIVATION_LIMITS
+
 _SOURCE = Path(__file__).with_name("mixed.c")
 _COMPILERS = ("gcc", "cc", "clang")
 # No contraction: a fused multiply-add rounds once where the reference rounds twice.
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _SIGNATURES = {
-    "quantize_tokens": "piipp",
-    "unpack_rows": "pipipipiip",
-    "rescale": "piiipippppp",
+    "quantize_tokens": "piiipp",
+    "unpack_rows": "pipipipipiip",
+    "rescale": "piiipippppppp",
     "place_rows": "piipiippp",
 }
 """Arguments of each function: p is a pointer, i an int64."""
@@ -61,12 +64,13 @@ def why_unavailable() -> str | None:
     return None
 
 
-def quantize_tokens(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_tokens(x: torch.Tensor, bits: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     """As `quantizers.integer.quantize_tokens`."""
     x = x.contiguous()
     tokens, inputs = x.shape
     codes, scale = torch.empty(tokens, inputs, dtype=torch.int8), torch.empty(tokens, 1)
-    _library().quantize_tokens(x.data_ptr(), tokens, inputs, codes.data_ptr(), scale.data_ptr())
+    limit = ACTIVATION_LIMITS[bits]
+    _library().quantize_tokens(x.data_ptr(), tokens, inputs, limit, codes.data_ptr(), scale.data_ptr())
     return codes, scale
 
 
@@ -75,7 +79,7 @@ def unpack_rows(
 ) -> torch.Tensor:
     """int8[O, I] of packed codes by width, in the order of the outputs, with zeros for rows that have no codes."""
     rows = torch.empty(outputs, inputs, dtype=torch.int8)
-    blocks = [part for width in (2, 4, 8) for part in (_pointer(codes[width]), _length(codes[width]))]
+    blocks = [part for width in CODE_BITS for part in (_pointer(codes[width]), _length(codes[width]))]
     _library().unpack_rows(*blocks, _pointer(positions), outputs, inputs, rows.data_ptr())
     return rows
 
@@ -86,15 +90,19 @@ def rescale(
     positions: torch.Tensor | None,
     x_scale: torch.Tensor,
     bias: torch.Tensor | None,
+    zero: torch.Tensor | None = None,
+    x_sums: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """float32[M, O] of accumulators int32[G, M, O] in the order of the outputs and scales float32[R, G] of stored rows.
 
-    Otherwise as `quantizers.integer.rescale`, with the bias float32[O] added; rows without a scale yield the bias.
+    Otherwise as `quantizers.integer.rescale`, with the bias float32[O] added; rows without a scale yield the bias. With
+    zero points int8[R, G] and sums of codes int32[G, M], `quantizers.integer.without_zeros` comes first.
     """
     groups, tokens, outputs = sums.shape
     y, ordered = torch.empty(tokens, outputs), torch.empty(outputs, groups)
     scales = (w_scale.data_ptr(), len(w_scale), _pointer(positions), ordered.data_ptr(), x_scale.data_ptr())
-    _library().rescale(sums.data_ptr(), groups, tokens, outputs, *scales, _pointer(bias), y.data_ptr())
+    zeros = (_pointer(zero), _pointer(x_sums))
+    _library().rescale(sums.data_ptr(), groups, tokens, outputs, *scales, *zeros, _pointer(bias), y.data_ptr())
     return y
 
 

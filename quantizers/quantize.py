@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from quantizers.audit import LayerAudit, QuantAudit
+from quantizers.awq import AWQ, plan_awq
+from quantizers.backends import Backend
 from quantizers.calibration import CalibrationSet
+from quantizers.gptq import GPTQ, plan_gptq
 from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.ledger import held_bytes, storage_bytes, weight_bits
-from quantizers.linear import Backend, QuantLinear
+from quantizers.linear import QuantLinear
+from quantizers.omniquant import OmniQuant, plan_omniquant
+from quantizers.plan import Plan, adopt_, replace_
 from quantizers.qvla import QVLA, plan_qvla
 from quantizers.registry import METHODS, QuantConfig, method_name, to_json
 from quantizers.rtn import RTN, plan_rtn
 from quantizers.scope import reasons_to_keep, resolve_backend
+from quantizers.smoothquant import SmoothQuant, plan_smoothquant
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a method wants done."""
-
-    bits: dict[str, torch.Tensor]
-    """Layer name -> int64[O], the width of every output channel."""
-    group_size: int | None = None
-    """Inputs that share a scale, None for whole rows."""
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-    """What the method measured about itself."""
-
+FOUR_BIT_NOTE = {
+    "reference": "4-bit activations are rounded and multiplied in float32",
+    "cpu": "4-bit activation codes run through the 8-bit integer product",
+    "mixed": "4-bit activation codes run through the 8-bit integer product",
+}
+"""Backend -> what the audit says of 4-bit activations; no device here multiplies 4-bit numbers."""
 
 Planner = Callable[[nn.Module, ModelLayout, dict[str, nn.Linear], Any, CalibrationSet | None], Plan]
 _PLANNERS: dict[type, Planner] = {}
@@ -58,10 +57,29 @@ def _plan_rtn(module, layout, linears, config, calibration) -> Plan:
     return Plan(plan_rtn(linears, config), config.group_size)
 
 
+@planner(SmoothQuant)
+def _plan_smoothquant(module, layout, linears, config, calibration) -> Plan:
+    return plan_smoothquant(module, layout, linears, config, calibration)
+
+
+@planner(AWQ)
+def _plan_awq(module, layout, linears, config, calibration) -> Plan:
+    return plan_awq(module, layout, linears, config, calibration)
+
+
+@planner(GPTQ)
+def _plan_gptq(module, layout, linears, config, calibration) -> Plan:
+    return plan_gptq(module, layout, linears, config, calibration)
+
+
+@planner(OmniQuant)
+def _plan_omniquant(module, layout, linears, config, calibration) -> Plan:
+    return plan_omniquant(module, layout, linears, config, calibration)
+
+
 @planner(QVLA)
 def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
-    bits, diagnostics = plan_qvla(module, layout, linears, config, calibration)
-    return Plan(bits, diagnostics=diagnostics)
+    return plan_qvla(module, layout, linears, config, calibration)
 
 
 def plan(
@@ -92,6 +110,11 @@ def quantize_(
         calibration = None
     elif calibration is None:
         raise ValueError(f"method {name!r} needs a calibration set; record one with the policy's own observations")
+    elif calibration.samples() < METHODS[name].least_samples:
+        raise ValueError(
+            f"method {name!r} needs a calibration set of at least {METHODS[name].least_samples} observations, and this "
+            f"one has {calibration.samples()}; record more"
+        )
     linears = accounted(module, layout)
     reasons = reasons_to_keep(module, layout.linears, config)
     wanted = {site: layer for site, layer in linears.items() if site not in reasons}
@@ -103,16 +126,24 @@ def quantize_(
     backend, backend_reason = "none", None
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
-    replacements = {site: _quantized(site, layer, config, planned, backend) for site, layer in wanted.items()}
+    if planned.module is None:
+        replacements = {site: _quantized(site, layer, config, planned, backend) for site, layer in wanted.items()}
+    else:
+        replacements = {site: planned.module.get_submodule(site) for site in wanted}
     for site, layer in replacements.items():
-        parent, _, attribute = site.rpartition(".")
-        setattr(module.get_submodule(parent), attribute, layer)
+        replace_(module, site, layer)
+    moved = () if planned.module is None else adopt_(module, planned.module, replacements)
 
     now = linears | replacements
-    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, planned) for site in layout.linears)
+    notes = {name.rpartition(".")[0]: "a scale of a neighbour was folded into it" for name in moved}
+    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, notes, planned) for site in layout.linears)
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
     diagnostics = planned.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})
+    if moved:
+        diagnostics["folded_into"] = list(moved)
+    if wanted and config.activation_bits == 4:
+        diagnostics["arithmetic"] = FOUR_BIT_NOTE[backend]
     return QuantAudit(
         method=name,
         config=to_json(config),
@@ -160,7 +191,7 @@ def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig)
             raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")
 
 
-def _quantized(site: str, layer: nn.Linear, config: RTN | QVLA, plan: Plan, backend: Backend) -> QuantLinear:
+def _quantized(site: str, layer: nn.Linear, config: QuantConfig, plan: Plan, backend: Backend) -> QuantLinear:
     try:
         return QuantLinear(
             layer.weight.detach(),
@@ -184,9 +215,12 @@ def _layer_audit(
     layer: nn.Linear | QuantLinear,
     bytes_before: dict[str, int],
     reasons: dict[str, tuple[str, str]],
+    notes: dict[str, str],
     plan: Plan,
 ) -> LayerAudit:
     status, reason = reasons.get(site.name, ("quantized", None))
+    if site.name in notes:
+        reason = f"{reason}; {notes[site.name]}" if reason else notes[site.name]
     if site.name in plan.diagnostics.get("dead_layers", ()):
         reason = "no action depends on this layer in the calibration set"
     return LayerAudit(

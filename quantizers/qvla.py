@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,14 +14,18 @@ from torch import nn
 from quantizers import exact
 from quantizers.allocation import Rule, allocate
 from quantizers.calibration import CalibrationSet
+from quantizers.gptq import by_blocks, gptq
 from quantizers.gram import gram_sensitivity
-from quantizers.grids import CODE_BITS, Clip, fake_quantize
+from quantizers.grids import CODE_BITS, Clip, Coded, fake_quantize
 from quantizers.layout import ModelLayout, Role
+from quantizers.linear import QuantLinear
 from quantizers.packing import row_bytes
-from quantizers.scope import BackendChoice, check_choices
+from quantizers.plan import Plan
+from quantizers.scope import BackendChoice, check_choices, resolve_backend
 from quantizers.sensitivity import action_sensitivity
 
 _SCALE_BYTES = 4
+_ZERO_BYTES = 1
 _POSITION_BYTES = 4
 
 
@@ -64,14 +68,17 @@ class QVLA:
     """Calibration samples for true measurements."""
     clip: Clip = "search"
     """How scales are chosen."""
-    activation_bits: Literal[8] | None = 8
-    """8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    """How weights are rounded once the widths are chosen: each by itself, as published, or so that later columns of a
+    row make up for the error of earlier ones, see `quantizers.gptq`. Sensitivities are those of the former."""
+    activation_bits: Literal[4, 8] | None = 8
+    """4 or 8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     seed: int = 0
     """Seed of the probes and of the channels to check."""
     backend: BackendChoice = "auto"
-    """`auto` multiplies integers if activations have 8 bits, by compiled steps if there is a compiler."""
+    """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -90,8 +97,8 @@ def plan_qvla(
     linears: dict[str, nn.Linear],
     config: QVLA,
     calibration: CalibrationSet,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Layer name -> int64[O], the width of every output channel, and what was measured about the sensitivity."""
+) -> Plan:
+    """The width of every output channel, and what was measured about the sensitivity."""
     quantizer = partial(fake_quantize, clip=config.clip)
     arguments = (module, layout, linears, calibration, config.bits, quantizer)
     if config.sensitivity == "gram":
@@ -107,7 +114,32 @@ def plan_qvla(
     level = torch.from_numpy(allocate(error, size, config.target_bits * units, config.rule))
     widths = torch.tensor(config.bits)[level]
     parts = widths.split([layer.out_features for layer in linears.values()])
-    return dict(zip(linears, parts, strict=True)), _diagnostics(error, level.numpy(), values, check)
+    plan = Plan(dict(zip(linears, parts, strict=True)), diagnostics=_diagnostics(error, level.numpy(), values, check))
+    if config.rounding == "nearest":
+        return plan
+    return replace(plan, module=_rounded_by_blocks(module, layout, linears, plan.bits, config, calibration))
+
+
+def _rounded_by_blocks(
+    module: nn.Module,
+    layout: ModelLayout,
+    linears: dict[str, nn.Linear],
+    bits: dict[str, torch.Tensor],
+    config: QVLA,
+    calibration: CalibrationSet,
+) -> nn.Module:
+    backend, _ = resolve_backend(config.backend, config.activation_bits)
+
+    def rounded(name: str, layer: nn.Linear, moments: torch.Tensor) -> QuantLinear:
+        coder = partial(_coder, moments=moments, config=config)
+        options = {"activation_bits": config.activation_bits, "backend": backend, "coder": coder}
+        return QuantLinear(layer.weight.detach(), layer.bias, bits[name], **options)
+
+    return by_blocks(module, layout, linears, calibration, rounded)
+
+
+def _coder(rows: torch.Tensor, width: int, moments: torch.Tensor, config: QVLA) -> Coded:
+    return gptq(rows, moments, width, config.clip, damp=config.damp, act_order=True)
 
 
 def _sizes(layer: nn.Linear, config: QVLA) -> np.ndarray:
@@ -115,8 +147,9 @@ def _sizes(layer: nn.Linear, config: QVLA) -> np.ndarray:
     if config.budget == "mean_bits":
         sizes = [float(width) for width in config.bits]
     else:
+        scale_bytes = _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
         sizes = [
-            row_bytes(layer.in_features, width) + _POSITION_BYTES + (_SCALE_BYTES if width in CODE_BITS else 0)
+            row_bytes(layer.in_features, width) + _POSITION_BYTES + (scale_bytes if width in CODE_BITS else 0)
             for width in config.bits
         ]
     return np.tile(np.array(sizes, dtype=np.float64), (layer.out_features, 1))

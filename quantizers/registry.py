@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from quantizers.awq import AWQ
+from quantizers.gptq import GPTQ
 from quantizers.identity import Identity
+from quantizers.omniquant import OmniQuant
 from quantizers.qvla import QVLA
 from quantizers.rtn import RTN
 from quantizers.scope import literals
+from quantizers.smoothquant import SmoothQuant
 
-QuantConfig = Identity | RTN | QVLA
+QuantConfig = Identity | RTN | SmoothQuant | AWQ | GPTQ | OmniQuant | QVLA
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,17 @@ class Method:
     """`module:attribute` of the config's class."""
     needs_calibration: bool
     """Whether `quantize_` wants a calibration set."""
+    least_samples: int = 1
+    """Fewest calibration observations from which its statistics are worth anything."""
 
 
 METHODS: Mapping[str, Method] = {
     "fp": Method("quantizers.identity:Identity", needs_calibration=False),
     "rtn": Method("quantizers.rtn:RTN", needs_calibration=False),
+    "smoothquant": Method("quantizers.smoothquant:SmoothQuant", needs_calibration=True, least_samples=8),
+    "awq": Method("quantizers.awq:AWQ", needs_calibration=True, least_samples=8),
+    "gptq": Method("quantizers.gptq:GPTQ", needs_calibration=True, least_samples=8),
+    "omniquant": Method("quantizers.omniquant:OmniQuant", needs_calibration=True, least_samples=8),
     "qvla": Method("quantizers.qvla:QVLA", needs_calibration=True),
 }
 
@@ -129,11 +139,15 @@ def _value(field: str, text: str, hint: Any) -> Any:
         raise ValueError(f"{field} is {text!r}; legal values are {', '.join(names)}{_nearest(text, names)}")
     if NoneType in get_args(hint) and text.lower() == "none":
         return None
+    words = [word for part in get_args(hint) for word in literals(part) if isinstance(word, str)]
+    if text.lower() in words:
+        return text.lower()
     number = next(kind for kind in (hint, *get_args(hint)) if kind in (int, float))
+    kinds = ["an integer" if number is int else "a number", *map(repr, words)]
     try:
         return number(text)
     except ValueError as error:
-        raise ValueError(f"{field} is {text!r}; it must be {'an integer' if number is int else 'a number'}") from error
+        raise ValueError(f"{field} is {text!r}; it must be {' or '.join(kinds)}") from error
 
 
 def _nearest(text: str, names: Any) -> str:

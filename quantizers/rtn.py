@@ -21,18 +21,18 @@ class RTN:
     section 5. At 2 bits use `clip="search"`: the absolute maximum leaves three levels, and most weights become zero.
     """
 
-    weight_bits: Literal[2, 4, 8, 16] = 8
+    weight_bits: Literal[2, 3, 4, 8, 16] = 8
     """Width of every weight in scope; 16 rounds to float16."""
-    activation_bits: Literal[8] | None = 8
-    """8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
+    activation_bits: Literal[4, 8] | None = 8
+    """4 or 8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
     group_size: int | None = None
     """Inputs that share a scale, None for the whole row. It must divide the inputs of every layer in scope."""
     clip: Clip = "absmax"
     """How scales are chosen: by the largest weight, or searched for the least squared error."""
-    roles: tuple[Role, ...] = ("vision", "language")
+    roles: tuple[Role, ...] = ("vision", "language", "dit")
     """Parts of the network in scope."""
     backend: BackendChoice = "auto"
-    """`auto` multiplies integers if activations have 8 bits, by compiled steps if there is a compiler."""
+    """`auto` multiplies integers if activations are quantized, by compiled steps if there is a compiler."""
 
     def __post_init__(self) -> None:
         check_choices(self)

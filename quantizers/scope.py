@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
 from quantizers import native
 from quantizers.audit import Status
+from quantizers.backends import Backend
 from quantizers.layout import LinearSite
-from quantizers.linear import Backend
 
 BackendChoice = Literal["auto", "reference", "cpu", "mixed"]
 """A backend of `quantizers.linear`, or `auto`."""
@@ -35,8 +36,43 @@ def literals(hint: Any) -> tuple[Any, ...]:
         return literals(get_args(hint)[0])
     if hint is type(None):
         return (None,)
+    if hint is bool:
+        return (True, False)
     parts = [literals(part) for part in get_args(hint)]
     return tuple(value for part in parts for value in part) if parts and all(parts) else ()
+
+
+GROUPS = (128, 64, 32)
+"""Group sizes that `auto` tries, the published one first."""
+GroupChoice = int | Literal["auto"] | None
+"""Inputs that share a scale; None for whole rows; `auto` for the first of `GROUPS` that divides the inputs of a layer,
+and the whole row if none does. A number must divide the inputs of every layer in scope."""
+
+
+def group_of(inputs: int, choice: GroupChoice) -> int | None:
+    """The group size of a layer with this many inputs."""
+    if choice == "auto":
+        return next((size for size in GROUPS if inputs % size == 0), None)
+    return choice
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """Raise ValueError unless the named fields of a config are positive numbers, or not numbers at all."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"{name} is {value}; it must be positive")
+
+
+def check_groups(linears: Mapping[str, nn.Linear], choice: GroupChoice) -> None:
+    """Raise ValueError for the first layer whose inputs the group size does not divide."""
+    for name, layer in linears.items():
+        size = group_of(layer.in_features, choice)
+        if size is not None and layer.in_features % size:
+            raise ValueError(
+                f"layer {name!r} ({layer.in_features} -> {layer.out_features}): group size {size} does not divide the "
+                f"{layer.in_features} inputs of the layer"
+            )
 
 
 def check_choices(config: Any) -> None:
@@ -53,7 +89,8 @@ def check_choices(config: Any) -> None:
                 raise ValueError(f"{field.name} is {item!r}; legal values are {', '.join(map(str, legal))}")
     if config.backend in ("cpu", "mixed") and config.activation_bits is None:
         raise ValueError(
-            f"backend {config.backend!r} multiplies integers and needs activation_bits=8; use 'reference' or 'auto'"
+            f"backend {config.backend!r} multiplies integers and needs activation_bits=4 or 8; "
+            "use 'reference' or 'auto'"
         )
 
 

@@ -12,7 +12,7 @@ coordinates themselves are used and the average is exact. A channel that no acti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ Quantizer = Callable[[torch.Tensor, int], torch.Tensor]
 """`(weight float[O, I], bits) -> float[O, I]`, what the weight becomes."""
 
 _SAMPLES_AT_ONCE = 8
+"""A bound on the memory for the layer inputs and their products."""
 
 
 def action_sensitivity(
@@ -51,7 +52,7 @@ def action_sensitivity(
     }
     totals = {name: torch.zeros(len(delta), delta.shape[1], dtype=torch.float64) for name, delta in changes.items()}
     samples = 0
-    for index, batch in enumerate(_small_batches(calibration)):
+    for index, batch in enumerate(calibration.in_batches(_SAMPLES_AT_ONCE)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
         samples += _add_batch(module, layout, linears, batch, changes, totals, probes, generator)
     exempt = len(bits) - len(widths)
@@ -81,14 +82,6 @@ def action_deviation(
         finally:
             layer.weight[channel] = original
         return (moved - actions).double().square().sum().item() / len(actions)
-
-
-def _small_batches(calibration: CalibrationSet) -> Iterator[dict[str, torch.Tensor]]:
-    """The batches in pieces that bound the memory for the layer inputs and their products."""
-    for batch in calibration.batches:
-        samples = len(next(iter(batch.values())))
-        for start in range(0, samples, _SAMPLES_AT_ONCE):
-            yield {name: tensor[start : start + _SAMPLES_AT_ONCE] for name, tensor in batch.items()}
 
 
 def _add_batch(

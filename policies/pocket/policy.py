@@ -13,6 +13,7 @@ from torch import nn
 
 from envs.types import OSC_POSE, ActionSpec, Observation
 from policies.pocket.checkpoint import NETWORKS, calibration_observations, load_network, sites, weights_folder
+from policies.pocket.folds import structure
 from policies.pocket.model import CAMERAS, Backbone
 from policies.pocket.words import encode
 from quantizers.layout import ModelLayout
@@ -39,7 +40,7 @@ class PocketPolicy:
         self.folder = weights_folder(self.head) if folder is None else folder
         self.module = module if module is not None else load_network(self.folder, self.head)
         self.image_size = self.module.config.image_size
-        self.layout = ModelLayout(sites(self.module), forward, denoiser=self.denoiser)
+        self.layout = ModelLayout(sites(self.module), forward, denoiser=self.denoiser, **structure(self.module))
 
     def network_config(self) -> dict[str, Any]:
         """The fields of the network's config."""

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from quantizers.calibration import CalibrationSet
+from quantizers.folds import AttentionSite, LinearFold, NormFold, ValueFold
 from quantizers.layout import LinearSite, ModelLayout
 
 WIDTH, HIDDEN, HEAD = 24, 40, 6
@@ -78,7 +79,16 @@ def policy() -> SmallPolicy:
 @pytest.fixture
 def layout(policy: SmallPolicy) -> ModelLayout:
     names = [name for name, part in policy.named_modules() if isinstance(part, nn.Linear)]
-    return ModelLayout(tuple(LinearSite(name, role(name)) for name in names), run)
+    folds, attention = [], []
+    for block in ("blocks.0", "blocks.1"):
+        folds += [
+            NormFold(f"{block}.norm", (f"{block}.q", f"{block}.k", f"{block}.v")),
+            ValueFold(f"{block}.v", (f"{block}.o",), HEAD, repeats=2),
+            LinearFold(f"{block}.up", (f"{block}.down",)),
+        ]
+        attention.append(AttentionSite(f"{block}.q", f"{block}.k", HEAD, repeats=2))
+    sites = tuple(LinearSite(name, role(name)) for name in names)
+    return ModelLayout(sites, run, tuple(folds), tuple(attention), ("blocks.0", "blocks.1"))
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ from quantizers.dryrun import prospects
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
 
+TEXTS = ("fp", "rtn:w2a8", "rtn:w4,roles=language", "gptq:w3", "qvla:probes=2,check_channels=0")
 
-@pytest.mark.parametrize("text", ["fp", "rtn:w2a8", "rtn:w4,roles=language", "qvla:probes=2,check_channels=0"])
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_what_is_foreseen_is_what_happens(text, policy, layout, calibration):
     policy.blocks[1].o.weight = policy.blocks[0].o.weight
     before = copy.deepcopy(policy.state_dict())

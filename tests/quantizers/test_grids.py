@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from quantizers.grids import CODE_BITS, dequantize_rows, fake_quantize, half_rows, quantize_rows
 
-CLIPS = ("absmax", "search")
+CLIPS = ("absmax", "search", "minmax")
 
 
 def normalized_error(weight: torch.Tensor, bits: int, clip: str) -> float:
@@ -15,7 +15,7 @@ def normalized_error(weight: torch.Tensor, bits: int, clip: str) -> float:
 @given(st.integers(0, 10_000), st.sampled_from(CODE_BITS), st.floats(-4, 4))
 def test_absmax_rounds_by_at_most_half_a_step(seed, bits, exponent):
     weight = torch.randn(3, 17, generator=torch.Generator().manual_seed(seed)) * 10**exponent
-    codes, scale = quantize_rows(weight, bits)
+    codes, scale, _ = quantize_rows(weight, bits)
     assert ((dequantize_rows(codes, scale) - weight).abs() <= scale * 0.5 * (1 + 1e-5)).all()
 
 
@@ -29,7 +29,7 @@ def test_absmax_is_idempotent(bits):
 
 @pytest.mark.parametrize("bits", CODE_BITS)
 def test_absmax_never_uses_the_lowest_code(bits):
-    codes, _ = quantize_rows(torch.randn(50, 400), bits)
+    codes, _, _ = quantize_rows(torch.randn(50, 400), bits)
     assert codes.min() == -(2 ** (bits - 1)) + 1 and codes.max() == 2 ** (bits - 1) - 1
 
 
@@ -37,6 +37,31 @@ def test_two_bit_rows_use_four_levels_only_if_the_scale_is_searched():
     weight = torch.randn(8, 256)
     assert {len(row.unique()) for row in fake_quantize(weight, 2, "absmax")} == {3}
     assert {len(row.unique()) for row in fake_quantize(weight, 2, "search")} == {4}
+
+
+def test_a_group_of_one_sign_keeps_its_levels():
+    weight = torch.linspace(10, 11, 16).reshape(1, 16)
+    coded = quantize_rows(weight, 4, "minmax")
+    assert ((coded.values() - weight).abs() <= coded.scale * 0.5001).all()
+    assert torch.equal(quantize_rows(-weight, 4, "minmax").values(), -coded.values())
+
+
+@given(st.integers(0, 10_000), st.sampled_from(CODE_BITS), st.floats(-3, 3))
+def test_minmax_rounds_by_at_most_half_a_step_and_keeps_zero(seed, bits, shift):
+    weight = torch.randn(3, 18, generator=torch.Generator().manual_seed(seed)) + shift
+    weight[:, 0] = 0
+    coded = quantize_rows(weight, bits, "minmax", group_size=9)
+    steps = coded.scale.repeat_interleave(9, dim=1)
+    # The zero point is rounded as well, which moves an end of the range by half a step.
+    assert ((coded.values() - weight).abs() <= steps * 1.0001).all()
+    assert not coded.values()[:, 0].any()
+    assert coded.values()[0].unique().numel() <= 2 * 2**bits
+
+
+@pytest.mark.parametrize("bits", CODE_BITS)
+def test_minmax_is_idempotent(bits):
+    once = fake_quantize(torch.randn(20, 33) + 0.3, bits, "minmax")
+    torch.testing.assert_close(fake_quantize(once, bits, "minmax"), once, rtol=1e-5, atol=1e-6)
 
 
 def test_search_mirrors_the_two_bit_grid_to_suit_the_row():
@@ -102,7 +127,7 @@ def test_zero_bits_are_zeros_and_sixteen_bits_are_float16():
 
 def test_groups_have_their_own_scale():
     weight = torch.cat([torch.randn(4, 8), 100 * torch.randn(4, 8)], dim=1)
-    codes, scale = quantize_rows(weight, 4, group_size=8)
+    codes, scale, _ = quantize_rows(weight, 4, group_size=8)
     assert scale.shape == (4, 2)
     halves = torch.cat([fake_quantize(part, 4) for part in weight.split(8, dim=1)], dim=1)
     assert torch.equal(dequantize_rows(codes, scale), halves)

@@ -16,11 +16,12 @@ INTEGER_BACKENDS = [
 ]
 MIXES = {
     "all at 2": [2],
+    "all at 3": [3],
     "all at 4": [4],
     "all at 8": [8],
     "all at 16": [16],
     "all pruned": [0],
-    "every width": [0, 2, 4, 8, 16],
+    "every width": [0, 2, 3, 4, 8, 16],
     "no float rows": [0, 2, 4, 8],
     "nothing pruned": [8, 2],
     "pruned or float": [0, 16],
@@ -61,7 +62,7 @@ def tensors_of(layer: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
-@pytest.mark.parametrize("clip", ["absmax", "search"])
+@pytest.mark.parametrize("clip", ["absmax", "search", "minmax"])
 @pytest.mark.parametrize("biased", [True, False])
 def test_the_reference_backend_equals_the_fake_quantized_layer_bit_for_bit(widths, clip, biased):
     weight, bias, x = torch.randn(37, 29), torch.randn(37) if biased else None, torch.randn(2, 5, 29)
@@ -75,12 +76,16 @@ def test_the_reference_backend_equals_the_fake_quantized_layer_bit_for_bit(width
 
 @pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
 @pytest.mark.parametrize("group_size", [None, 10])
+@pytest.mark.parametrize("clip", ["absmax", "minmax"])
+@pytest.mark.parametrize("activation_bits", [4, 8])
 @pytest.mark.parametrize("backend", INTEGER_BACKENDS)
-def test_integer_backends_agree_with_the_reference_backend(widths, group_size, backend):
+def test_integer_backends_agree_with_the_reference_backend(widths, group_size, clip, activation_bits, backend):
     weight, bias, x = torch.randn(37, 30), torch.randn(37), torch.randn(2, 5, 30)
     bits = mixed_bits(37, widths)
     layers = [
-        QuantLinear(weight, bias, bits, group_size=group_size, activation_bits=8, backend=name)
+        QuantLinear(
+            weight, bias, bits, clip=clip, group_size=group_size, activation_bits=activation_bits, backend=name
+        )
         for name in ("reference", backend)
     ]
     torch.testing.assert_close(layers[0](x), layers[1](x), rtol=1e-5, atol=1e-5)
@@ -89,14 +94,15 @@ def test_integer_backends_agree_with_the_reference_backend(widths, group_size, b
 @pytest.mark.skipif(bool(why_unavailable()), reason=str(why_unavailable()))
 @pytest.mark.parametrize("widths", MIXES.values(), ids=MIXES.keys())
 @pytest.mark.parametrize("group_size", [None, 8])
+@pytest.mark.parametrize("clip", ["absmax", "minmax"])
 @pytest.mark.parametrize("sort", [True, False])
-def test_both_integer_backends_give_the_same_bits(widths, group_size, sort):
+def test_both_integer_backends_give_the_same_bits(widths, group_size, clip, sort):
     weight, bias, bits = torch.randn(37, 64), torch.randn(37), mixed_bits(37, widths)
     bits = bits.sort().values if sort else bits
     x = torch.randn(9, 64) * 10 ** torch.randn(9, 1)
     for b in (bias, None):
         first, second = (
-            QuantLinear(weight, b, bits, group_size=group_size, activation_bits=8, backend=backend)
+            QuantLinear(weight, b, bits, clip=clip, group_size=group_size, activation_bits=8, backend=backend)
             for backend in ("cpu", "mixed")
         )
         assert torch.equal(first(x), second(x))
@@ -112,6 +118,31 @@ def test_accumulators_equal_the_integer_reference(rows, inputs, tokens):
     codes = torch.cat([quantize_rows(weight[bits == width], width)[0] for width in (2, 4, 8)])
     expected = quantize_tokens(x)[0].long() @ codes.long().t()
     assert torch.equal(layer.accumulators(x)[0].long(), expected)
+
+
+@pytest.mark.parametrize("backend", available("reference", "cpu", "mixed"))
+def test_an_input_scale_divides_the_input_before_it_is_quantized(backend):
+    weight, bias, x, scale = torch.randn(5, 8), torch.randn(5), torch.randn(3, 8), torch.rand(8) + 0.5
+    coded = quantize_rows(weight, 4, "minmax", group_size=4)
+    options = {"activation_bits": 4, "backend": backend}
+    plain = QuantLinear.from_codes(coded, 4, bias, **options)
+    scaled = QuantLinear.from_codes(coded, 4, bias, input_scale=scale, **options)
+    assert torch.equal(scaled(x), plain(x / scale))
+    assert scaled.metadata_bytes() == plain.metadata_bytes() + 32 == 5 * 2 * (4 + 1) + 32
+    again = QuantLinear.from_buffers(scaled.state_dict(), 8, 5, group_size=4, **options)
+    assert torch.equal(again(x), scaled(x))
+
+
+@pytest.mark.parametrize("activation_bits", [4, 8])
+def test_zero_points_leave_the_integers_exact(activation_bits):
+    weight, x = torch.rand(6, 12) + 0.5, torch.rand(7, 12)
+    layer = QuantLinear(weight, None, mixed_bits(6, [2, 3, 4, 8]), clip="minmax", activation_bits=activation_bits)
+    codes, scale = quantize_tokens(x, activation_bits)
+    rows = layer.dequantized_weight()
+    exact = (codes.double() * scale.double()) @ rows.double().t()
+    for backend in available("cpu", "mixed"):
+        layer.backend = backend
+        torch.testing.assert_close(layer(x).double(), exact, rtol=1e-6, atol=1e-6)
 
 
 def test_rows_of_16_bits_see_the_input_as_it_came():
@@ -199,11 +230,11 @@ def test_half_precision_inputs_give_half_precision_outputs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bits": torch.tensor([8, 3])}, "cannot have 3 bits; legal widths are 0, 2, 4, 8, 16"),
+        ({"bits": torch.tensor([8, 5])}, "cannot have 5 bits; legal widths are 0, 2, 3, 4, 8, 16"),
         ({"bits": torch.tensor([8])}, "one per row"),
-        ({"bits": torch.tensor([8, 8]), "activation_bits": 4}, "activation_bits is 4"),
+        ({"bits": torch.tensor([8, 8]), "activation_bits": 6}, "activation_bits is 6"),
         ({"bits": torch.tensor([8, 8]), "backend": "gpu"}, "unknown backend 'gpu'"),
-        ({"bits": torch.tensor([8, 8]), "backend": "cpu"}, "needs activation_bits=8"),
+        ({"bits": torch.tensor([8, 8]), "backend": "cpu"}, "needs activation_bits=4 or 8"),
     ],
 )
 def test_impossible_layers_are_errors_that_name_the_legal_values(arguments, message):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantizers import integer, native
+from quantizers.grids import CODE_BITS
 from quantizers.packing import pack
 
 needs_compiler = pytest.mark.skipif(native.why_unavailable() is not None, reason=str(native.why_unavailable()))
@@ -54,10 +55,10 @@ def test_rows_are_unpacked_to_their_own_places(inputs, seed):
     generator = torch.Generator().manual_seed(seed)
     codes = {
         bits: torch.randint(-(1 << bits - 1), 1 << bits - 1, (2, inputs), generator=generator).to(torch.int8)
-        for bits in (2, 4, 8)
+        for bits in CODE_BITS
     }
-    positions = torch.randperm(8, generator=generator).to(torch.int32)
-    rows = native.unpack_rows({bits: pack(block, bits) for bits, block in codes.items()}, positions, 8, inputs)
+    positions = torch.randperm(10, generator=generator).to(torch.int32)
+    rows = native.unpack_rows({bits: pack(block, bits) for bits, block in codes.items()}, positions, 10, inputs)
     stored = torch.cat([*codes.values(), torch.zeros(2, inputs, dtype=torch.int8)])
     assert torch.equal(rows, stored[positions.long()])
 

@@ -25,7 +25,8 @@ def test_unpacking_returns_every_code(seed, rows, columns, bits):
 def test_packed_rows_have_no_gaps(columns, bits):
     packed = pack(random_codes(0, 3, columns, bits), bits)
     assert packed.shape == (3, row_bytes(columns, bits))
-    assert row_bytes(columns, bits) * 8 - columns * bits < 8
+    # Three bits are a row of two and a row of one.
+    assert row_bytes(columns, bits) * 8 - columns * bits < (16 if bits == 3 else 8)
 
 
 def test_row_bytes_knows_pruned_and_float16_rows():

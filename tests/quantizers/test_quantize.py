@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -19,10 +20,20 @@ METHOD_TEXTS = (
     "rtn:w2a8,clip=search",
     "rtn:w4a8,group=8",
     "rtn:w16",
+    "rtn:w3a4,clip=minmax,group=4",
+    "smoothquant:alpha=0.5",
+    "smoothquant:w4a4,alphas=0.5/0.8,group=auto,clip=minmax",
+    "awq:ratios=3",
+    "awq:w3a8,group=8,ratios=2,clip=absmax",
+    "gptq",
+    "gptq:w2a4,group=8,act_order=false,clip=search",
+    "omniquant:epochs=1",
+    "omniquant:w3,group=8,epochs=1",
     "qvla:probes=2,check_channels=3",
     "qvla:budget=bytes,rule=hull,probes=2,check_channels=0,roles=vision/language/projector/action_head",
     "qvla:sensitivity=gram,rule=released,clip=absmax,a16,check_channels=0",
     "qvla:target_bits=2,probes=2,recheck=3,check_channels=0",
+    "qvla:target_bits=3,probes=2,rounding=gptq,check_channels=0",
 )
 
 
@@ -177,19 +188,20 @@ def test_only_methods_that_use_calibration_record_its_digest(policy, layout, cal
 
 def test_a_linear_that_the_layout_does_not_name_is_an_error(policy, layout):
     with pytest.raises(ValueError, match="does not name 'vision'"):
-        quantize_(policy, ModelLayout(layout.linears[1:], layout.forward), parse_method("rtn"))
+        quantize_(policy, dataclasses.replace(layout, linears=layout.linears[1:]), parse_method("rtn"))
 
 
 def test_a_name_without_a_linear_is_an_error(policy, layout):
     for name in ("nowhere", "patch"):
         sites = (*layout.linears, LinearSite(name, "language"))
         with pytest.raises(ValueError, match=f"no such Linear, {name!r}"):
-            quantize_(policy, ModelLayout(sites, layout.forward), parse_method("rtn"))
+            quantize_(policy, dataclasses.replace(layout, linears=sites), parse_method("rtn"))
 
 
 def test_a_name_given_twice_is_an_error(policy, layout):
     with pytest.raises(ValueError, match="repeats 'vision'"):
-        quantize_(policy, ModelLayout((*layout.linears, layout.linears[0]), layout.forward), parse_method("rtn"))
+        twice = dataclasses.replace(layout, linears=(*layout.linears, layout.linears[0]))
+        quantize_(policy, twice, parse_method("rtn"))
 
 
 def test_an_empty_scope_is_an_error(policy, layout):
@@ -205,7 +217,7 @@ def test_a_weight_that_is_not_finite_is_an_error_that_names_the_layer(policy, la
 
 
 def test_a_config_without_a_method_is_an_error(policy, layout):
-    with pytest.raises(TypeError, match="known types are Identity, QVLA, RTN"):
+    with pytest.raises(TypeError, match="known types are AWQ, GPTQ, Identity, OmniQuant, QVLA, RTN, SmoothQuant"):
         quantize_(policy, layout, "rtn")
 
 
