@@ -106,7 +106,7 @@ def plan_awq(
     scaled, ratios = copy.deepcopy(module), {}
     for block, names in stages(layout, list(linears)).items():
         calls = record_calls(module, layout, block, calibration)
-        folds = _folds_of(layout, names)
+        folds = [fold for fold in _folds_of(layout, names, linears) if not _is_rounded(scaled, fold.producer)]
         seen, judged = _look(module, block, names, folds, calls)
         scales, own = {name: torch.ones(linears[name].in_features) for name in names}, {}
         for fold in folds:
@@ -115,9 +115,9 @@ def plan_awq(
             if ratio:
                 fold_(scaled, fold, scale)
                 scales |= {name: fold.expand(scale) for name in fold.consumers if name in names}
-        consumed = {name for fold in layout.folds for name in fold.consumers}
+        foldable = {name for fold in layout.folds if not _is_rounded(scaled, fold.producer) for name in fold.consumers}
         for name in names if config.input_scales else ():
-            if name not in consumed and name in seen.total:
+            if name not in foldable and name in seen.total:
                 ratios[name], scale = _search_alone(linears[name], name, seen, config)
                 if ratios[name]:
                     own[name] = scales[name] = scale
@@ -155,13 +155,19 @@ def search_ratio(
     return best
 
 
-def _folds_of(layout: ModelLayout, names: tuple[str, ...]) -> list[Fold]:
-    """The folds with a consumer among `names`, without those that shared value heads rule out."""
-    return [
-        fold
-        for fold in layout.folds
-        if any(name in names for name in fold.consumers) and not (isinstance(fold, ValueFold) and fold.repeats > 1)
-    ]
+def _folds_of(layout: ModelLayout, names: tuple[str, ...], wanted: Mapping[str, nn.Linear]) -> list[Fold]:
+    """The folds whose wanted consumers are all among `names`, without those that shared value heads rule out."""
+    found = []
+    for fold in layout.folds:
+        consumers = {name for name in fold.consumers if name in wanted}
+        if consumers and consumers <= set(names) and not (isinstance(fold, ValueFold) and fold.repeats > 1):
+            found.append(fold)
+    return found
+
+
+def _is_rounded(module: nn.Module, name: str) -> bool:
+    """Whether a layer belongs to an earlier block, and can take no scale any more."""
+    return isinstance(module.get_submodule(name), QuantLinear)
 
 
 _Judged = dict[str, tuple[str, list[Call], list[torch.Tensor]]]

@@ -6,6 +6,7 @@ from quantizers.awq import AWQ, candidate_scale, plan_awq, search_ratio
 from quantizers.blocks import common_part
 from quantizers.calibration import CalibrationSet
 from quantizers.clipping import clip_and_code, row_error
+from quantizers.folds import LinearFold
 from quantizers.grids import fake_quantize, quantize_rows
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.quantize import quantize_
@@ -107,6 +108,18 @@ def test_a_group_of_consumers_is_judged_by_the_module_that_holds_them():
     assert common_part(("b.0.attn.q", "b.0.attn.k"), "b.0") == "b.0.attn"
     assert common_part(("b.0.q", "b.0.k"), "b.0") == "b.0"
     assert common_part(("q", "k"), "") == ""
+
+
+def test_a_producer_in_an_earlier_block_is_left_alone_and_the_consumer_scales_its_own_input():
+    module = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 6)).eval()
+    sites = (LinearSite("0", "language"), LinearSite("2", "language"))
+    forward = lambda m, batch: m(batch["x"]).unsqueeze(1)  # noqa: E731
+    layout = ModelLayout(sites, forward, (LinearFold("0", ("2",)),))
+    x = torch.randn(40, 16) * torch.logspace(-1, 1, 16)
+    actions = module(x)
+    quantize_(module, layout, parse_method("awq:w8,group=8"), CalibrationSet.of([{"x": x}]))
+    assert module[2].input_scale is not None
+    assert (module(x) - actions).norm() < 0.02 * actions.norm()
 
 
 def test_a_layer_without_a_neighbour_keeps_its_scale_and_pays_for_it():

@@ -8,6 +8,7 @@ from torch import nn
 
 from quantizers import native
 from quantizers.audit import QuantAudit
+from quantizers.calibration import CalibrationSet
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.linear import QuantLinear
 from quantizers.quantize import quantize_
@@ -141,6 +142,15 @@ def test_qvla_meets_its_budget(budget, target, rule, policy, layout, calibration
     audit = quantize_(policy, layout, parse_method(text), calibration)
     reached = audit.mean_bits if budget == "mean_bits" else audit.mean_bits_per_weight
     assert target - 1 < reached <= target
+
+
+def test_qvla_counts_bytes_of_rows_too_short_for_their_widths_to_differ():
+    module = nn.Sequential(nn.Linear(2, 6), nn.Linear(6, 4)).eval()
+    sites = (LinearSite("0", "language"), LinearSite("1", "language"))
+    layout = ModelLayout(sites, lambda module, batch: module(batch["x"]).unsqueeze(1))
+    config = parse_method("qvla:budget=bytes,rule=hull,target_bits=30,check_channels=0")
+    audit = quantize_(module, layout, config, CalibrationSet.of([{"x": torch.randn(8, 2)}]))
+    assert audit.mean_bits_per_weight <= 30
 
 
 def test_qvla_prunes_what_no_action_depends_on_and_says_so(policy, layout, calibration):
