@@ -231,7 +231,7 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> d
         raise CorruptRun(f"{file} line {number} names variant {key['variant_id']!r}, "
                          f"the header has {', '.join(sorted(variant_ids))}")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
-    row |= {stamp: record[stamp] for stamp in ("protocol", "stepping") if stamp in record}
+    row |= {stamp: record[stamp] for stamp in ("protocol", "stepping", "latency") if stamp in record}
     row["realtime"] = record.get("realtime")
     return row | {"success": record["outcome"] == "success", "line": number}
 
