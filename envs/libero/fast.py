@@ -48,6 +48,7 @@ class FastScene(Readings):
         start = {name: value.item() if value.ndim == 0 else value for name, value in bundle.start.items()}
         self._start = ControllerState(**start)
         self._controller = OscPose(self.model, self.data, self.facts.hand_site, self._start)
+        self._hard = False
 
     def _write_bundle(self, folder: Path) -> None:
         from envs.libero.export import controller_of
@@ -80,7 +81,7 @@ class FastScene(Readings):
             state = self.states[init_state]
             data.time, data.qpos[:], data.qvel[:] = state[0], state[1:1 + model.nq], state[1 + model.nq:]
         mujoco.mj_forward(model, data)
-        self._controller.state = self._start.copy()
+        self._controller.state, self._hard = self._start.copy(), False
         self._show_lights()
         self._see()
 
@@ -131,18 +132,26 @@ class FastScene(Readings):
 
     def _solve(self, before: np.ndarray) -> None:
         """Accelerations and contact forces as the stock loop finds them; `before` is the last step's `ctrl`."""
-        model, data, forward = self.model, self.data, mujoco.mj_forwardSkip
-        start = data.qacc_warmstart.copy()
-        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
-        iterations = data.solver_niter[0]
-        if iterations == 0 or (iterations == 1 and data.solver.gradient[0] <= _EXACT):
-            return
+        data = self.data
+        if not self._hard:
+            start = data.qacc_warmstart.copy()
+            if self._forward():
+                return
+            data.qacc_warmstart[:] = start
         now = data.ctrl.copy()
-        data.qacc_warmstart[:], data.ctrl[:] = start, before
-        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
-        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        data.ctrl[:] = before
+        # Contacts that were hard to solve mostly stay so: the next step need not try with one solution first.
+        self._hard = not self._forward()
+        self._forward()
         data.ctrl[:] = now
-        forward(model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        self._forward()
+
+    def _forward(self) -> bool:
+        """Solve once; whether the solution was found in one exact step."""
+        data = self.data
+        mujoco.mj_forwardSkip(self.model, data, mujoco.mjtStage.mjSTAGE_VEL, 1)
+        iterations = data.solver_niter[0]
+        return iterations == 0 or (iterations == 1 and data.solver.gradient[0] <= _EXACT)
 
     def succeeded(self) -> bool:
         """Whether the goal holds."""
@@ -158,11 +167,11 @@ class FastScene(Readings):
 
     def snapshot(self) -> tuple:
         """Everything that `advance` depends on, for `restore`: physics, controller, gripper command."""
-        return self._physics(), self._controller.state.copy()
+        return self._physics(), self._controller.state.copy(), self._hard
 
     def restore(self, saved: tuple) -> None:
         """Return to a `snapshot` of this scene and placement; going on from there repeats every bit."""
-        physics, controller = saved
+        physics, controller, self._hard = saved
         self._put_physics(physics)
         self._controller.state = controller.copy()
 
