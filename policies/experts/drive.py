@@ -13,12 +13,28 @@ TURN_GAIN = 2.0
 """The same for the rotation."""
 
 
+SHOULDER_M, ARM_M, WRIST_M, WRIST_ASIDE_M = 0.333, 0.700, 0.210, 0.088
+"""The arm: its shoulder above its foot, the length from there to the wrist when it is nearly stretched, and from the
+wrist to the point between the finger tips, along the hand and towards the outside."""
+
+
 def drive(scene: Scene, move: Move) -> np.ndarray:
-    """float32[7]: the action that brings the hand towards `move`."""
-    shift = np.clip(GAIN * (move.position - scene.hand) / OSC_POSE.translation_m, -1.0, 1.0)
+    """float32[7]: the action that brings the hand towards `move`, never so far that the arm is stretched."""
+    shift = np.clip(GAIN * (within_reach(scene, move.position) - scene.hand) / OSC_POSE.translation_m, -1.0, 1.0)
     wanted = DOWN if move.rotation is None else move.rotation
     turn = TURN_GAIN * rotation_vector(wanted @ scene.hand_rotation.T) / OSC_POSE.rotation_rad
     return np.array([*shift, *turn / max(1.0, abs(turn).max()), 1.0 if move.closed else -1.0], dtype=np.float32)
+
+
+def within_reach(scene: Scene, position: np.ndarray) -> np.ndarray:
+    """float64[3]: `position`, or one as high that is nearer to the arm's foot. A stretched arm cannot
+    be drawn back: no torque of its joints pulls along it."""
+    hangs = WRIST_M * scene.hand_rotation[:, 2]
+    rise = scene.hand[2] - hangs[2] - scene.base[2] - SHOULDER_M
+    most = WRIST_ASIDE_M + np.sqrt(max(ARM_M**2 - rise**2, 0.0))
+    away = (position - hangs - scene.base)[:2]
+    beyond = max(np.linalg.norm(away) - most, 0.0)
+    return position - beyond * np.array([*away, 0.0]) / max(np.linalg.norm(away), 1e-9)
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from policies.experts.drive import drive, leaning, rotation_vector, turned
+from policies.experts.drive import drive, leaning, rotation_vector, turned, within_reach
 from policies.experts.scene import DOWN, Move
 
 ANGLES = st.floats(-np.pi, np.pi)
@@ -40,3 +40,12 @@ def test_a_hand_that_leans_keeps_its_fingers_level():
     hand = turned(0.3) @ leaning(0.4)
     assert np.isclose(hand[2, 1], 0.0) and np.isclose(hand[2, 2], -np.cos(0.4))
     assert np.allclose(turned(0.0), DOWN)
+
+
+def test_the_arm_is_never_stretched(world):
+    far = np.array([0.4, 0.0, 1.17])
+    near = within_reach(world(), far)
+    assert 0.05 < near[0] < 0.15 and near[2] == far[2]
+    higher = within_reach(world(hand=(-0.2, 0.0, 1.35)), far)
+    assert higher[0] < near[0]
+    assert np.array_equal(within_reach(world(), np.array([0.0, 0.1, 1.0])), [0.0, 0.1, 1.0])
