@@ -10,14 +10,17 @@ PALM_REACH_M, PALM_HALF_M = 0.105, 0.033
 """The palm: half of its length (along the fingers' axis) and half of its thickness."""
 OVERHEAD_M = 0.25
 """Height above the object within which something over it is in the way."""
-MARGIN_M = 0.01
-"""Horizontal clearance that is wanted."""
+MARGIN_M, BEYOND_M = 0.003, 0.03
+"""Horizontal clearance that is enough, and how much further the goal of the hand is; a short way alone would not
+overcome the friction under the object."""
+LIFT_M = 0.008
+"""How much higher the hand is wanted meanwhile, to take weight off the table."""
 SLACK_M = 0.005
 """Overlap in height that does not count as being over the object."""
 
 
 def way_out(scene: Scene, name: str) -> np.ndarray | None:
-    """float64[3]: the shortest horizontal shift that brings the held object `name` and the palm from under furniture;
+    """float64[3]: beyond the shortest shift that brings the held object `name` and the palm from under furniture;
     None if nothing is over them."""
     corners = scene.parts[name].corners()
     along = abs(scene.hand_rotation[:2, 1]) * PALM_REACH_M + abs(scene.hand_rotation[:2, 0]) * PALM_HALF_M
@@ -37,4 +40,4 @@ def way_out(scene: Scene, name: str) -> np.ndarray | None:
     if not shifts:
         return None
     axis, value = min(shifts, key=lambda shift: abs(shift[1]))
-    return np.eye(3)[axis] * value
+    return np.eye(3)[axis] * (value + np.sign(value) * BEYOND_M) + [0.0, 0.0, LIFT_M]

