@@ -13,9 +13,12 @@ TURN_GAIN = 2.0
 """The same for the rotation."""
 
 
-SHOULDER_M, ARM_M, WRIST_M, WRIST_ASIDE_M = 0.333, 0.700, 0.210, 0.088
+SHOULDER_M, ARM_M, WRIST_M, WRIST_ASIDE_M = 0.333, 0.702, 0.203, 0.088
 """The arm: its shoulder above its foot, the length from there to the wrist when it is nearly stretched, and from the
 wrist to the point between the finger tips, along the hand and towards the outside."""
+
+AHEAD_M = 0.04
+"""How far ahead a rise is looked at: the higher the hand, the nearer it must be."""
 
 
 def drive(scene: Scene, move: Move) -> np.ndarray:
@@ -27,14 +30,23 @@ def drive(scene: Scene, move: Move) -> np.ndarray:
 
 
 def within_reach(scene: Scene, position: np.ndarray) -> np.ndarray:
-    """float64[3]: `position`, or one as high that is nearer to the arm's foot. A stretched arm cannot
-    be drawn back: no torque of its joints pulls along it."""
-    hangs = WRIST_M * scene.hand_rotation[:, 2]
-    rise = scene.hand[2] - hangs[2] - scene.base[2] - SHOULDER_M
-    most = WRIST_ASIDE_M + np.sqrt(max(ARM_M**2 - rise**2, 0.0))
-    away = (position - hangs - scene.base)[:2]
-    beyond = max(np.linalg.norm(away) - most, 0.0)
+    """float64[3]: `position`, or one as high that is nearer to the arm's foot.
+
+    From the wrist to the shoulder the arm is 0.719 m long where its elbow is stretched, at -0.47 rad. Beyond, the elbow
+    bends the other way, as far as it can go, and the controller never finds back.
+    """
+    soon = scene.hand[2] + np.clip(position[2] - scene.hand[2], 0.0, AHEAD_M)
+    there = np.array([*position[:2], soon])
+    away = (there - WRIST_M * scene.hand_rotation[:, 2] - scene.base)[:2]
+    beyond = max(overreach(scene.base, there, scene.hand_rotation), 0.0)
     return position - beyond * np.array([*away, 0.0]) / max(np.linalg.norm(away), 1e-9)
+
+
+def overreach(base: np.ndarray, position: np.ndarray, rotation: np.ndarray) -> float:
+    """m: how much farther from `base`, the foot of the arm, the wrist of a hand at `position` is than it should be."""
+    wrist = position - WRIST_M * rotation[:, 2] - base
+    most = WRIST_ASIDE_M + np.sqrt(max(ARM_M**2 - (wrist[2] - SHOULDER_M) ** 2, 0.0))
+    return float(np.linalg.norm(wrist[:2]) - most)
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:

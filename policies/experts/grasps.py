@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policies.experts.drive import leaning, turned
+from policies.experts.drive import leaning, overreach, turned
 from policies.experts.scene import Parts, Scene, joined, kind
 
 FINGER_BELOW_M = 0.010
@@ -34,11 +34,9 @@ def _boxes(ranges: tuple[tuple[tuple[float, float], ...], ...]) -> Parts:
 
 OUTLINE, COMING = _boxes((*_HAND, _PALM)), _boxes((*_HAND, _PALM, _ABOVE))
 """The open hand as boxes, where it acts and with its way there."""
-WRIST_M = 0.2
-"""Distance of the wrist from the point between the pads."""
-REACH_M = 0.75
-"""Distance of the wrist from the arm's foot, horizontally, up to which it is moved easily."""
-LEAN_RAD = 0.4
+FAR_COST = 60.0
+"""Cost of stretching the arm, per metre; a part of the hand that touches something costs 1."""
+LEANS_RAD = (0.0, 0.2, 0.4)
 """By how much the hand may lean back, where it is not turned by more than `LEAN_YAW_RAD`."""
 LEAN_YAW_RAD = 0.8
 TURNING_M = 0.04
@@ -49,7 +47,7 @@ AROUND_M = 0.35
 """Distance from an object's origin beyond which nothing can be in the way of taking it."""
 HANDLE_COSINE = 0.6
 """Cosine of the angle about a handle within which a rim is not taken."""
-NEAR_M, NEAR_RAD = 0.03, 0.25
+NEAR_M, NEAR_RAD = 0.03, 0.15
 """Distance and turn from a grasp within which the hand stays with it."""
 
 
@@ -101,11 +99,6 @@ class Hold:
         """float64[3, 3]: see `Scene.hand_rotation`."""
         return turned(self.yaw) @ leaning(self.lean)
 
-    @property
-    def wrist(self) -> np.ndarray:
-        """float64[3]: where the wrist is."""
-        return self.position - WRIST_M * self.rotation[:, 2]
-
 
 GRASPS: Mapping[str, Pinch | Rim] = {
     "akita_black_bowl": Rim(0.0495, 0.044),
@@ -138,8 +131,8 @@ def holds(scene: Scene, name: str) -> Iterator[Hold]:
     """The ways of taking an object, those that turn the hand least first."""
     for way in _upright(scene, name):
         yield way
-        if abs(way.yaw) < LEAN_YAW_RAD and way.aside_m == 0.0:
-            yield replace(way, lean=LEAN_RAD)
+        if abs(way.yaw) < LEAN_YAW_RAD:
+            yield from (replace(way, lean=lean) for lean in LEANS_RAD[1:])
 
 
 def _upright(scene: Scene, name: str) -> Iterator[Hold]:
@@ -210,9 +203,9 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -
 def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
     """What a hold costs if nothing is in the way. An object that may be turned in the air (`turns`) can be put where
     the hand cannot go as it is."""
-    far = [np.linalg.norm((point - scene.base)[:2]) - slack
-           for point, slack in ((hold.wrist, 0.0), (hold.wrist + shift, TURNING_M if turns else 0.0))]
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + max(far) + 30.0 * max(0.0, max(far) - REACH_M)
+    far = max(overreach(scene.base, hold.position, hold.rotation),
+              overreach(scene.base, hold.position + shift, hold.rotation) - (TURNING_M if turns else 0.0))
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + far + FAR_COST * max(0.0, far)
 
 
 def _away(scene: Scene, hold: Hold) -> float:

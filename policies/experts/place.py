@@ -10,13 +10,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from policies.experts.drive import leaning, turned, yawed
+from policies.experts.drive import leaning, overreach, turned, yawed
 from policies.experts.grasps import (
     FINGER_BELOW_M,
     GRASPS,
-    LEAN_RAD,
-    REACH_M,
-    WRIST_M,
+    LEANS_RAD,
     Hold,
     Rim,
     best_hold,
@@ -106,13 +104,13 @@ def _nearer(scene: Scene, name: str, spot: Spot) -> float:
     """rad: the least turn of a round object about the vertical that brings the hand into reach over the spot."""
     if not isinstance(GRASPS[kind(name)], Rim):
         return 0.0
-    offset = scene.hand - WRIST_M * level(scene)[:, 2] - scene.positions[name]
-    along = scene.hand_rotation[:, 1]
+    hand, offset, along = level(scene), scene.hand - scene.positions[name], scene.hand_rotation[:, 1]
     yaw = np.arctan2(along[0], -along[1])
 
     def cost(turn: float) -> float:
-        away = spot.position + yawed(turn) @ offset - scene.base
-        far, twisted = np.linalg.norm(away[:2]) - REACH_M, abs(yaw + turn) - MOST_YAW_RAD
+        about = yawed(turn)
+        far = overreach(scene.base, spot.position + about @ offset, about @ hand)
+        twisted = abs(yaw + turn) - MOST_YAW_RAD
         return 5.0 * max(0.0, far) + max(0.0, twisted) + 0.01 * abs(turn)
 
     return float(min(np.radians(np.arange(-90, 91, 10)), key=cost))
@@ -142,8 +140,8 @@ def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float
 
 
 def level(scene: Scene) -> np.ndarray:
-    """float64[3, 3]: the present yaw of the hand with its fingers level, upright or leaning, whichever it is nearer."""
+    """float64[3, 3]: the present yaw of the hand with its fingers level, leaning by what it is nearest to."""
     x, along, _ = scene.hand_rotation.T
     upright = turned(float(np.arctan2(along[0], -along[1])))
     lean = np.arctan2(x[2], x @ upright[:, 0])
-    return upright @ leaning(LEAN_RAD if lean > LEAN_RAD / 2 else 0.0)
+    return upright @ leaning(min(LEANS_RAD, key=lambda allowed: abs(allowed - lean)))
