@@ -171,8 +171,8 @@ def test_films_play_in_step_and_the_shorter_one_waits_at_its_end(page):
         time.sleep(0.1)
     page.wait(lambda: not page.evaluate("player.playing"), "the end")
     assert page.evaluate("player.step") == 59
-    # The middle of each film's last frame: full precision and qvla take 41 steps (21 frames), rtn 60 (30 frames).
-    page.wait(lambda: times(page) == pytest.approx([2.05, 2.95, 2.05], abs=0.01), "the last pictures")
+    # Within each film's last frame: full precision and qvla take 41 steps (21 frames), rtn 60 (30 frames).
+    page.wait(lambda: times(page) == pytest.approx([2.05, 2.95, 2.05], abs=0.05), "the last pictures")
 
 
 def test_every_film_shows_the_step_under_the_scrubber(page):
