@@ -1,8 +1,9 @@
-"""The calibration observations that a checkpoint ships."""
+"""The recipe of the pocket policies, and the calibration observations that a checkpoint ships."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,60 @@ def folder(root, name, episodes):
     np.save(made / "episode.npy", np.repeat(np.arange(episodes, dtype=np.int32), 5))
     (made / "instructions.json").write_text(json.dumps([f"do {name}"]))
     return made
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """What would have been run, each as (module, option -> values)."""
+    made = []
+
+    def note(module, *arguments):
+        options = {}
+        for argument in map(str, arguments):
+            if argument.startswith("--"):
+                options[argument] = last = []
+            else:
+                last.append(argument)
+        made.append((module, options))
+        if "--out" in options:  # the trainer makes its folder
+            Path(*options["--out"]).mkdir(exist_ok=True)
+
+    monkeypatch.setattr(pocket, "_python", note)
+    monkeypatch.setattr(pocket, "drawn", lambda data, number: [data / f"frames{number}"])
+    return made
+
+
+def test_each_round_is_driven_by_the_expert_or_by_the_weights_of_the_round_before(commands, tmp_path):
+    weights, start = pocket.train_rounds(tmp_path, 2, False)
+    last = len(pocket.ROUNDS) - 1
+    assert (weights, start) == (tmp_path / f"stage{last}" / "weights", tmp_path / f"stage{last}" / "last.pt")
+    drivers = [options["--driver"] for module, options in commands if module == "bench.collect"]
+    assert drivers == [["expert"] if plan.expert else [f"pocket-oft:{tmp_path}/stage{number - 1}/weights"]
+                       for number, plan in enumerate(pocket.ROUNDS)]
+
+
+def test_a_round_trains_on_what_was_collected_since_its_first_and_begins_where_the_one_before_ended(commands, tmp_path):
+    pocket.train_rounds(tmp_path, 2, False)
+    trained = [options for module, options in commands if module == "policies.pocket.train"]
+    for number, (plan, options) in enumerate(zip(pocket.ROUNDS, trained, strict=True)):
+        assert plan.expert or plan.first < number, "a policy's own states come beside an expert's"
+        assert options["--frames"] == [f"{tmp_path}/frames{earlier}" for earlier in range(plan.first, number + 1)]
+        assert options.get("--start") == ([f"{tmp_path}/stage{number - 1}/last.pt"] if number else None)
+
+
+def test_a_stage_that_is_done_is_not_trained_again(commands, tmp_path):
+    (tmp_path / "stage0").mkdir()
+    (tmp_path / "stage0" / "done").touch()
+    pocket.train_rounds(tmp_path, 2, False)
+    assert sum(module == "policies.pocket.train" for module, _ in commands) == len(pocket.ROUNDS) - 1
+
+
+@pytest.mark.parametrize("head", pocket.HEADS)
+def test_the_other_heads_begin_at_the_backbone(commands, tmp_path, head):
+    assert pocket.train_head(tmp_path, head, tmp_path / "last.pt") == tmp_path / f"head-{head}" / "weights"
+    (module, options), = commands
+    assert options["--start"] == [f"{tmp_path}/last.pt"] and options["--head"] == [head]
+    assert ("--freeze" in options) == pocket.HEADS[head].freeze
 
 
 def test_calibration_is_spread_over_tasks_episodes_and_their_parts(tmp_path):
