@@ -198,7 +198,7 @@ class QuantLinear(nn.Module):
     def _codes(
         self, tokens: torch.Tensor, static: torch.Tensor | None, quantize: Dynamic = integer.quantize_tokens
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes int8[M, I] and scales float32[M, 1] of tokens float32[M, I]; `quantize` finds those that no table has."""
+        """Codes int8[M, I] and scales float32[M, 1] of tokens float32[M, I]; `quantize` finds what no table has."""
         if static is None:
             return quantize(tokens, self.activation_bits or 8)
         return static_codes(tokens, static, self.activation_bits), shown_scale(tokens, static)
