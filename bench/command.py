@@ -150,7 +150,11 @@ def legal_policy(suite: str, name: str | None) -> str:
         known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
         raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
-        return made[0]
+        default = next((policy for policy in made if POLICIES[policy].quantizable), None)
+        if default is None:
+            raise UsageError(f"no policy that can be quantized was made for {suite!r} yet; name one of these: "
+                             + ", ".join(made))
+        return default
     entry = lookup("policy", name, POLICIES)
     if suite not in entry.suites:
         raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "

@@ -176,7 +176,7 @@ def blocked(near: Parts, ways: list[Hold], shift: np.ndarray, hand: Parts) -> np
 
 def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
     """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched
-    on the way down and at the spot, the wrist near enough to the arm's foot; the way that the hand is in already wins."""
+    on the way down and at the spot, the wrist near enough to the arm's foot; the way it is in already wins."""
     ways = list(holds(scene, name))
     shift = spot - scene.positions[name]
     in_it = [way for way in ways if _is_at(scene, way)]
