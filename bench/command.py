@@ -154,9 +154,11 @@ def legal_policy(suite: str, name: str | None) -> str:
         known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
         raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
-        default = next((policy for policy in made if POLICIES[policy].takes is None), None)
+        shipped = (policy for policy in made if POLICIES[policy].quantizable and POLICIES[policy].takes is None)
+        default = next(shipped, None)
         if default is None:
-            raise UsageError(f"no policy of {suite!r} is part of the package; name one of {', '.join(made)}")
+            raise UsageError(f"no policy that can be quantized is shipped for {suite!r} yet; name one of these: "
+                             + ", ".join(made))
         return default
     entry = policy_entry(name, suite)
     if suite not in entry.suites:

@@ -70,20 +70,29 @@ def load_saved(variant: PolicyVariant) -> tuple[Policy, dict[str, Any]]:
 
     Raises `UsageError` if the folder is damaged, or is not the one that the variant was made of.
     """
-    from quantizers.storage import load_quantized_
-
     folder = Path(variant.method.partition(":")[2])
     config = saved_config(folder)
     if config.digest != variant.config["digest"]:
         raise UsageError(f"{folder} was replaced since {variant.variant_id} was named; name a new run (RUN=...)")
     try:
-        policy = policy_class(policy_entry(variant.policy)).skeleton(config.origin.network)
-        audit = load_quantized_(policy.module, folder)
+        return load_network(variant.policy, folder)
     except StorageError as error:
         raise UsageError(str(error)) from error
+
+
+def load_network(policy: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
+    """The registered policy around the network saved in `folder`, and the audit as JSON.
+
+    Raises StorageError if the folder is damaged or describes a network that the policy cannot build.
+    """
+    from quantizers.storage import load_quantized_
+
+    config = read_config(folder)
+    try:
+        made = policy_class(policy_entry(policy)).skeleton(config.origin.network)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{folder} describes a network that {variant.policy!r} cannot build: {error}") from error
-    return policy, audit.to_json()
+        raise StorageError(f"{folder} describes a network that {policy!r} cannot build: {error}") from error
+    return made, load_quantized_(made.module, folder).to_json()
 
 
 def saved_listing(parent: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
         return
     policies, claims = {}, {}
     for variant in spec.variants:
-        policies[variant.variant_id], audit = prepared(spec, variant)
+        policies[variant.variant_id], audit = prepared(spec, variant, store.folder)
         policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
         # Full precision against itself shows how much of a speed-up is noise.
         if (claim := no_claim(variant, audit)) is not None:
