@@ -51,6 +51,8 @@ _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN
 
 _POCKET_SUITES = ("libero_object",)
 """Suites that the pocket policies were trained on."""
+_EXPERT_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+"""Suites that the scripted expert solves, libero_90 as far as the same motions reach; docs/experts.md says how far."""
 _POCKET_NEEDS = "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"
 _POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
                       state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)
@@ -64,7 +66,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
                                "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
     "expert": PolicyEntry(
-        "policies.experts.expert:Expert", ("libero_object",), False, None,
+        "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),
     "toy-vla": PolicyEntry(
         "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained",
