@@ -2,8 +2,9 @@
 
 The picture is mirrored (see `policies.conventions`), goes through JPEG as the training data did, is reduced to 224
 pixels with a Lanczos kernel, loses the border of a centred crop of 0.9 of the area, and is normalized for each tower.
-The published code does this with TensorFlow; the arithmetic of each step is written out here, and differs from it by
-less than JPEG decoders differ (`tests/policies/openvla/test_pictures.py`). Axis letters: S pixels.
+The published code does this with TensorFlow; the arithmetic of each step is written out here and gives its numbers,
+but for the decoding of JPEG: the file is the same in every byte, and TensorFlow's decoder takes a short cut (the fast
+integer DCT) that moves pixels by about a level of 255. Axis letters: S pixels.
 """
 
 from __future__ import annotations

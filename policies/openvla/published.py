@@ -81,10 +81,10 @@ class Family:
         raise ValueError(f"{typed!r} is neither a suite with a published checkpoint nor a folder;{hint} {legal}")
 
     def folder(self, argument: str) -> Path:
-        """The folder of the checkpoint. Raises `CheckpointMissing` with what to download and where to put it."""
+        """Absolute path of the checkpoint. Raises `CheckpointMissing` with what to download and where to put it."""
         place = Place.of(argument)
         if place.folder is not None:
-            return _at_revision(_existing(str(place.folder)), place.revision)
+            return _at_revision(_existing(str(place.folder)), place.revision).absolute()
         repository = self.repositories[place.suite]
         local = CHECKPOINTS / repository
         found = _at_revision(local, place.revision) if local.is_dir() else self._from_hub(repository, place)

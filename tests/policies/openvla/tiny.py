@@ -76,10 +76,14 @@ def with_biases(prefix: str, linears: dict[str, tuple[int, int]]) -> dict[str, t
         f"{prefix}.{name}.bias": shape[:1] for name, shape in linears.items()}
 
 
-def model_shapes() -> dict[str, tuple[int, ...]]:
+def towers(side: int) -> list[dict]:
+    return [{**sizes, "image_size": side} for sizes in TOWERS]
+
+
+def model_shapes(side: int = 224) -> dict[str, tuple[int, ...]]:
     inputs = sum(tower["width"] for tower in TOWERS)
     shapes = {f"language_model.{name}": shape for name, shape in language_shapes().items()}
-    for tower, sizes in zip(("featurizer", "fused_featurizer"), TOWERS, strict=True):
+    for tower, sizes in zip(("featurizer", "fused_featurizer"), towers(side), strict=True):
         shapes |= {f"vision_backbone.{tower}.{name}": shape for name, shape in tower_shapes(**sizes).items()}
     return shapes | with_biases("projector", {"fc1": (4 * inputs, inputs), "fc2": (WIDTH, 4 * inputs),
                                               "fc3": (WIDTH, WIDTH)})
@@ -116,15 +120,18 @@ def tensors(shapes: dict[str, tuple[int, ...]], dtype: torch.dtype = torch.float
     for name, shape in shapes.items():
         values = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)
         near_one = name.endswith((".g", "scale_factor")) or ("norm" in name or ".ffn.0" in name) and "bias" not in name
-        values = 1 + 0.2 * values if near_one else values * (1.5 / shape[-1] ** 0.5 if len(shape) == 2 else 0.2)
+        values = 1 + 0.2 * values if near_one else values * (1.0 / shape[-1] ** 0.5 if len(shape) == 2 else 0.2)
+        if name.endswith("lm_head.weight"):  # a network that answers in action tokens
+            values[31744:32000] *= 3
+            values[32001:32033] *= 3
         made[name] = torch.from_numpy(np.asarray(values, np.float32)).to(dtype)
     return made
 
 
-def write_checkpoint(folder: Path, kind: str, dtype: torch.dtype = torch.float32) -> Path:
-    """A folder as published for `kind`, "openvla", "openvla-oft" or "univla"."""
+def write_checkpoint(folder: Path, kind: str, dtype: torch.dtype = torch.float32, side: int = 224) -> Path:
+    """A folder as published for `kind`, "openvla", "openvla-oft" or "univla", with pictures of `side` pixels."""
     folder.mkdir(parents=True)
-    made = tensors(model_shapes(), dtype)
+    made = tensors(model_shapes(side), dtype)
     names = list(made)
     shards = {"model-00001-of-00002.safetensors": names[:len(names) // 2],
               "model-00002-of-00002.safetensors": names[len(names) // 2:]}
@@ -133,9 +140,9 @@ def write_checkpoint(folder: Path, kind: str, dtype: torch.dtype = torch.float32
     index = {"metadata": {"total_size": sum(t.nbytes for t in made.values())},
              "weight_map": {name: file for file, own in shards.items() for name in own}}
     write(folder / "model.safetensors.index.json", index)
-    write(folder / "config.json", config(str(dtype).removeprefix("torch.")))
+    write(folder / "config.json", config(str(dtype).removeprefix("torch."), side))
     write(folder / "preprocessor_config.json", {
-        "image_resize_strategy": "resize-naive", "input_sizes": [[3, 224, 224], [3, 224, 224]],
+        "image_resize_strategy": "resize-naive", "input_sizes": [[3, side, side], [3, side, side]],
         "interpolations": ["bicubic", "bicubic"], "use_fused_vision_backbone": True,
         "means": [[0.484375, 0.455078125, 0.40625], [0.5, 0.5, 0.5]],
         "stds": [[0.228515625, 0.2236328125, 0.224609375], [0.5, 0.5, 0.5]]})
@@ -150,14 +157,14 @@ def write_checkpoint(folder: Path, kind: str, dtype: torch.dtype = torch.float32
     return folder
 
 
-def config(dtype: str) -> dict:
+def config(dtype: str, side: int) -> dict:
     return {
         "architectures": ["OpenVLAForActionPrediction"], "model_type": "openvla", "torch_dtype": dtype,
         "arch_specifier": "no-align+fused-gelu-mlp", "vision_backbone_id": "dinosiglip-vit-so-224px",
-        "llm_backbone_id": "llama2-7b-pure", "image_resize_strategy": "resize-naive", "image_sizes": [224, 224],
+        "llm_backbone_id": "llama2-7b-pure", "image_resize_strategy": "resize-naive", "image_sizes": [side, side],
         "timm_model_ids": ["vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_224"],
         "timm_override_act_layers": [None, None], "use_fused_vision_backbone": True, "n_action_bins": 256,
-        "pad_to_multiple_of": 64, "pad_token_id": 32000, "norm_stats": {}, "tower_sizes": list(TOWERS),
+        "pad_to_multiple_of": 64, "pad_token_id": 32000, "norm_stats": {}, "tower_sizes": towers(side),
         "text_config": {"model_type": "llama", "torch_dtype": dtype, "vocab_size": VOCABULARY, "pad_token_id": 32000,
                         "hidden_size": WIDTH, "intermediate_size": MLP, "num_hidden_layers": LAYERS,
                         "num_attention_heads": HEADS, "num_key_value_heads": HEADS},
