@@ -6,9 +6,10 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup
+from bench.errors import UsageError
+from bench.policies import of_registry, policy_entry
 from bench.spec import PolicyVariant
-from policies.registry import POLICIES, policy_class
+from policies.registry import policy_class
 from quantizers.saved import SavedConfig, StorageError, folder_bytes, read_config
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -22,7 +23,7 @@ SAVED = "saved"
 
 def named_folder(policy: str | None) -> Path | None:
     """The folder that a policy's name means, None if it is a name of the registry or should have been one."""
-    if policy is None or policy in POLICIES:
+    if policy is None or of_registry(policy):
         return None
     folder = Path(policy)
     return folder if "/" in policy or (folder / "config.json").is_file() else None
@@ -39,7 +40,11 @@ def saved_config(folder: Path) -> SavedConfig:
         config = read_config(folder)
     except StorageError as error:
         raise UsageError(str(error)) from error
-    if not lookup(f"policy of {folder}", config.origin.policy, POLICIES).quantizable:
+    try:
+        entry = policy_entry(config.origin.policy)
+    except UsageError as error:
+        raise UsageError(f"{folder} was made from a policy that is not known here: {error}") from error
+    if not entry.quantizable:
         raise UsageError(f"policy {config.origin.policy!r} of {folder} has no network to quantize")
     return config
 
@@ -84,7 +89,7 @@ def load_network(policy: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
 
     config = read_config(folder)
     try:
-        made = policy_class(POLICIES[policy]).skeleton(config.origin.network)
+        made = policy_class(policy_entry(policy)).skeleton(config.origin.network)
     except (TypeError, ValueError) as error:
         raise StorageError(f"{folder} describes a network that {policy!r} cannot build: {error}") from error
     return made, load_quantized_(made.module, folder).to_json()
