@@ -29,6 +29,9 @@ from policies.registry import POLICIES
 DEFAULT_METHOD = "qvla"
 """The method that runs when none is named, if the policy has a network to quantize."""
 
+RUNNERS = ("local", "ray")
+"""Where episodes are played: on this machine, or on those of a Ray cluster."""
+
 
 def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Run, report, print the table and the JSON line; return the exit code."""
@@ -43,7 +46,7 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers, args.runner)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
@@ -90,8 +93,11 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     suite = suite_name(args.suite)
     lookup("protocol", args.protocol, PROTOCOLS)
     assets, stepping = legal_assets(suite, args.assets), legal_stepping(suite, args.stepping)
-    if args.workers < 1 or not args.timeout_s > 0:
-        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {args.workers} and "
+    if args.runner not in RUNNERS:
+        raise UsageError(unknown("runner", args.runner, RUNNERS))
+    workers = 1 if args.workers is None else args.workers
+    if workers < 1 or not args.timeout_s > 0:
+        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {workers} and "
                          f"{args.timeout_s:g}")
     if args.stop not in STOPS:
         raise UsageError(unknown("stop", args.stop, STOPS))
@@ -107,7 +113,7 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
                          f"got {args.trials}")
     return BenchSpec(
         suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
-        assets=assets, threads=max(usable_cpus() // args.workers, 1) if args.threads is None else args.threads,
+        assets=assets, threads=max(usable_cpus() // workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
         margin_points=args.margin, stop=args.stop,
         latency=parse_latency(args.latency, variants), stepping=stepping)
