@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
+from bench.entry import policy_entry
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
 from bench.latency import parse_latency
@@ -19,6 +20,7 @@ from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
+from bench.remote import trained_on
 from bench.saved import named_folder, saved_config
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
@@ -96,7 +98,7 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
         raise UsageError(unknown("stop", args.stop, STOPS))
     saved = named_folder(args.policy)
     policy = legal_policy(suite, args.policy if saved is None else saved_config(saved).origin.policy)
-    default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
+    default = DEFAULT_METHOD if policy_entry(policy).quantizable and saved is None else FULL_PRECISION
     variants = make_variants(policy, [*([REPEAT] if args.aa else []), *split_methods(args.method or default)], saved)
     tasks = suite_module(suite).tasks(suite)
     chosen = parse_tasks(args.tasks, len(tasks))
@@ -139,22 +141,22 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
 
 def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
     """The profile in full, with what keeps this policy's run from being the published evaluation."""
-    protocol, policy = PROTOCOLS[spec.protocol], spec.variants[0].policy
-    return {**protocol.to_json(), "deviations": protocol.deviations(policy, POLICIES[policy].trained_on)}
+    protocol, baseline = PROTOCOLS[spec.protocol], spec.variants[0]
+    return {**protocol.to_json(), "deviations": protocol.deviations(baseline.policy, trained_on(baseline))}
 
 
 def legal_policy(suite: str, name: str | None) -> str:
     """`name`, or the suite's default policy; raises `UsageError` unless the policy was made for the suite."""
     made = [policy for policy, entry in POLICIES.items() if suite in entry.suites]
-    if not made:
+    if name is None and not made:
         known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
         raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
         return made[0]
-    entry = lookup("policy", name, POLICIES)
-    if suite not in entry.suites:
+    entry = policy_entry(name)
+    if not entry.made_for(suite):
         raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "
-                         + ", ".join(made))
+                         + (", ".join(made) or "none yet"))
     return name
 
 

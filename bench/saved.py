@@ -6,9 +6,10 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup
+from bench.entry import policy_entry
+from bench.errors import UsageError
 from bench.spec import PolicyVariant
-from policies.registry import POLICIES, policy_class
+from policies.registry import find_entry, policy_class
 from quantizers.saved import SavedConfig, StorageError, folder_bytes, read_config
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -22,7 +23,7 @@ SAVED = "saved"
 
 def named_folder(policy: str | None) -> Path | None:
     """The folder that a policy's name means, None if it is a name of the registry or should have been one."""
-    if policy is None or policy in POLICIES:
+    if policy is None or find_entry(policy) is not None:
         return None
     folder = Path(policy)
     return folder if "/" in policy or (folder / "config.json").is_file() else None
@@ -39,7 +40,7 @@ def saved_config(folder: Path) -> SavedConfig:
         config = read_config(folder)
     except StorageError as error:
         raise UsageError(str(error)) from error
-    if not lookup(f"policy of {folder}", config.origin.policy, POLICIES).quantizable:
+    if not policy_entry(config.origin.policy, f"policy of {folder}").quantizable:
         raise UsageError(f"policy {config.origin.policy!r} of {folder} has no network to quantize")
     return config
 
@@ -72,7 +73,7 @@ def load_saved(variant: PolicyVariant) -> tuple[Policy, dict[str, Any]]:
     if config.digest != variant.config["digest"]:
         raise UsageError(f"{folder} was replaced since {variant.variant_id} was named; name a new run (RUN=...)")
     try:
-        policy = policy_class(POLICIES[variant.policy]).skeleton(config.origin.network)
+        policy = policy_class(policy_entry(variant.policy)).skeleton(config.origin.network)
         audit = load_quantized_(policy.module, folder)
     except StorageError as error:
         raise UsageError(str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from bench.entry import policy_entry
 from bench.folder import RunFolder, write_json
 from bench.player import prepared
 from bench.recorders import load_observations
@@ -15,7 +16,7 @@ from bench.timing.interleave import ROUNDS, interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, devices, open_probe
 from envs.types import Observation
-from policies.registry import POLICIES, policy_class
+from policies.registry import policy_class
 
 
 def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
@@ -24,11 +25,11 @@ def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
     All variants are in memory at once, so a machine must hold them together.
     """
     policy = spec.variants[0].policy
-    if len(spec.variants) < 2 or not POLICIES[policy].quantizable:
+    if len(spec.variants) < 2 or not policy_entry(policy).quantizable:
         return []
     skipped, probes = [], []
     for probe in _probes():
-        reason = cannot_move(policy_class(POLICIES[policy]), policy, probe)
+        reason = cannot_move(policy_class(policy_entry(policy)), policy, probe)
         if reason is not None:
             skipped.append(f"{probe.device}: {reason}")
         elif not _timed(store.folder, probe.device, spec):

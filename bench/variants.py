@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup, unknown
+from bench.entry import policy_entry
+from bench.errors import UsageError, unknown
+from bench.remote import connected, server_config
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
-from policies.registry import POLICIES, PolicyEntry, policy_class
+from policies.registry import POLICIES, PolicyEntry, open_policy
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from policies.base import Policy
@@ -47,13 +49,14 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
     Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, and for a folder
     that holds no variant of this very policy.
     """
-    entry = lookup("policy", policy, POLICIES)
+    entry = policy_entry(policy)
     wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
     if set(wanted) - {FULL_PRECISION, REPEAT} and not entry.quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -71,7 +74,7 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
     if len(methods) != 1:
         raise UsageError(f"method must be one method, got {methods}; run the command once for each")
     policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
-    if not lookup("policy", policy, POLICIES).quantizable:
+    if not policy_entry(policy).quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize")
     if methods == [REPEAT]:
         raise UsageError(f"{REPEAT!r} is full precision played again, not a quantization")
@@ -106,12 +109,14 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
 
     Raises `SpecMismatch` if the policy is not what its entry declares.
     """
-    entry = lookup("policy", variant.policy, POLICIES)
+    entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
         return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
-    policy = policy_class(entry)()
+    policy = open_policy(entry)
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "

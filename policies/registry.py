@@ -1,7 +1,8 @@
 """Which policies there are: one literal table, name -> "module:Class" and what it needs.
 
 Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is built without
-arguments and is a `policies.base.Policy`; one marked `quantizable` is a `QuantizablePolicy` as well.
+arguments and is a `policies.base.Policy`; one marked `quantizable` is a `QuantizablePolicy` as well. A family stands
+for names that nobody can list, such as `remote:ws://HOST:PORT`; its class takes what is behind the colon.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class PolicyEntry:
     target: str
     """"module:Class"; the class takes no arguments."""
     suites: tuple[str, ...]
-    """Suites it was made for; the first entry that names a suite is that suite's default policy."""
+    """Suites it was made for; the first entry that names a suite is that suite's default policy. () for a family whose
+    members nothing here knows: no suite is refused."""
     quantizable: bool
     """Whether it has a network that a quantizer may rewrite."""
     weights: str | None
@@ -31,6 +33,12 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    reference: str | None = None
+    """What stands behind the colon of a family's name, and is given to the class; None outside of families."""
+
+    def made_for(self, suite: str) -> bool:
+        """Whether it may run on `suite`."""
+        return not self.suites or suite in self.suites
 
 
 _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
@@ -63,8 +71,30 @@ POLICIES: Mapping[str, PolicyEntry] = {
 }
 """Policy name -> entry."""
 
+FAMILIES: Mapping[str, PolicyEntry] = {
+    "remote": PolicyEntry(
+        "policies.remote.policy:RemotePolicy", (), False, None,
+        "a policy server that speaks openpi's protocol at ws://HOST:PORT, such as `qvla-bench serve`, and the extra "
+        "`serve`"),
+}
+"""Family -> entry of all its names, `FAMILY:REFERENCE`."""
+
+
+def find_entry(name: str) -> PolicyEntry | None:
+    """The entry of a policy's name, None if there is no such policy."""
+    family, _, reference = name.partition(":")
+    if family in FAMILIES and reference:
+        return replace(FAMILIES[family], reference=reference)
+    return POLICIES.get(name)
+
 
 def policy_class(entry: PolicyEntry) -> Any:
     """The class of an entry."""
     module, _, attribute = entry.target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def open_policy(entry: PolicyEntry) -> Any:
+    """The policy of an entry."""
+    kind = policy_class(entry)
+    return kind() if entry.reference is None else kind(entry.reference)

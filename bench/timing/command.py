@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.entry import policy_entry
 from bench.errors import UsageError
 from bench.folder import write_json
 from bench.provenance import commit, machine, packages, usable_cpus
@@ -98,7 +99,7 @@ def _variants(args: argparse.Namespace) -> tuple[PolicyVariant, ...]:
     policy = name or next(n for n, entry in POLICIES.items() if entry.quantizable)
     method = args.method or ("qvla" if saved is None else "fp")
     variants = make_variants(policy, split_methods(method), saved)
-    if not POLICIES[policy].quantizable:
+    if not policy_entry(policy).quantizable:
         raise UsageError(f"policy {policy!r} has no network to time; policies with one: "
                          f"{', '.join(n for n, entry in POLICIES.items() if entry.quantizable)}")
     return variants if args.baseline else variants[1:] or variants
