@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from bench.entry import policy_entry
 from bench.folder import RunFolder, write_json
 from bench.player import prepared
+from bench.policies import policy_entry
 from bench.recorders import load_observations
 from bench.records import RunStore
 from bench.spec import BenchSpec
@@ -55,7 +55,7 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
         return
     policies, claims = {}, {}
     for variant in spec.variants:
-        policies[variant.variant_id], audit = prepared(spec, variant)
+        policies[variant.variant_id], audit = prepared(spec, variant, store.folder)
         policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
         # Full precision against itself shows how much of a speed-up is noise.
         if (claim := no_claim(variant, audit)) is not None:

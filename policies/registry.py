@@ -1,8 +1,8 @@
 """Which policies there are: one literal table, name -> "module:Class" and what it needs.
 
-Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is built without
-arguments and is a `policies.base.Policy`; one marked `quantizable` is a `QuantizablePolicy` as well. A family stands
-for names that nobody can list, such as `remote:ws://HOST:PORT`; its class takes what is behind the colon.
+Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is a `policies.base.Policy`;
+one marked `quantizable` is a `QuantizablePolicy` as well. It is built without arguments, or, where an entry `takes`
+something, with what its name has behind a colon, as in `openvla-oft:libero_10`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
@@ -20,10 +21,9 @@ class PolicyEntry:
     """One policy of the table."""
 
     target: str
-    """"module:Class"; the class takes no arguments."""
+    """"module:Class"; the class takes `argument` if the entry `takes` something, else nothing."""
     suites: tuple[str, ...]
-    """Suites it was made for; the first entry that names a suite is that suite's default policy. () for a family whose
-    members nothing here knows: no suite is refused."""
+    """Suites it was made for; the first entry that names a suite and takes nothing is that suite's default policy."""
     quantizable: bool
     """Whether it has a network that a quantizer may rewrite."""
     weights: str | None
@@ -33,12 +33,17 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
-    reference: str | None = None
-    """What stands behind the colon of a family's name, and is given to the class; None outside of families."""
-
-    def made_for(self, suite: str) -> bool:
-        """Whether it may run on `suite`."""
-        return not self.suites or suite in self.suites
+    takes: str | None = None
+    """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
+    resolve: str | None = None
+    """"module:function" of an entry that `takes` something: from what was typed behind the colon ("" if nothing was)
+    and the suite of the run (None if there is none) to its full form, which alone decides what the class builds. It
+    imports no torch and raises ValueError for what cannot be."""
+    folder: str | None = None
+    """"module:function" from the full form to the folder of the checkpoint, whose digest is part of every result, or
+    None if there is no checkpoint here. It may download; raises OSError that says what to do."""
+    argument: str | None = None
+    """What stands behind the colon; None in the table."""
 
 
 _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
@@ -46,6 +51,8 @@ _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN
 
 _POCKET_SUITES = ("libero_object",)
 """Suites that the pocket policies were trained on."""
+_EXPERT_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+"""Suites that the scripted expert solves, libero_90 as far as the same motions reach; docs/experts.md says how far."""
 _POCKET_NEEDS = "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"
 _POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
                       state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)
@@ -59,7 +66,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
                                "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
     "expert": PolicyEntry(
-        "policies.experts.expert:Expert", ("libero_object",), False, None,
+        "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),
     "toy-vla": PolicyEntry(
         "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained",
@@ -68,33 +75,37 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "toy-scripted": PolicyEntry(
         "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world",
         replace(_TRUTH, horizon=8)),
+    "remote": PolicyEntry(
+        "policies.remote.policy:RemotePolicy", (*_EXPERT_SUITES, "toy"), False, None,
+        "the extra `serve`, and a server of openpi's protocol such as `qvla-bench serve`", takes="ws://HOST:PORT"),
 }
 """Policy name -> entry."""
-
-FAMILIES: Mapping[str, PolicyEntry] = {
-    "remote": PolicyEntry(
-        "policies.remote.policy:RemotePolicy", (), False, None,
-        "a policy server that speaks openpi's protocol at ws://HOST:PORT, such as `qvla-bench serve`, and the extra "
-        "`serve`"),
-}
-"""Family -> entry of all its names, `FAMILY:REFERENCE`."""
-
-
-def find_entry(name: str) -> PolicyEntry | None:
-    """The entry of a policy's name, None if there is no such policy."""
-    family, _, reference = name.partition(":")
-    if family in FAMILIES and reference:
-        return replace(FAMILIES[family], reference=reference)
-    return POLICIES.get(name)
 
 
 def policy_class(entry: PolicyEntry) -> Any:
     """The class of an entry."""
-    module, _, attribute = entry.target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return _imported(entry.target)
 
 
-def open_policy(entry: PolicyEntry) -> Any:
-    """The policy of an entry."""
+def make_policy(entry: PolicyEntry) -> Any:
+    """The policy of an entry with its own weights."""
     kind = policy_class(entry)
-    return kind() if entry.reference is None else kind(entry.reference)
+    return kind() if entry.argument is None else kind(entry.argument)
+
+
+def resolved(entry: PolicyEntry, typed: str, suite: str | None) -> PolicyEntry:
+    """The entry of one name of a family: with the full form of what was typed behind the colon. Raises ValueError."""
+    return replace(entry, argument=_imported(entry.resolve)(typed, suite) if entry.resolve else typed)
+
+
+def checkpoint_folder(entry: PolicyEntry) -> Path | None:
+    """Folder of the checkpoint, relative to the package root if it is part of the package; None if there is none."""
+    if entry.folder is not None:
+        found = _imported(entry.folder)(entry.argument)
+        return None if found is None else Path(found)
+    return None if entry.weights is None else Path(entry.weights)
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from bench.entry import policy_entry
 from bench.errors import UsageError
+from bench.policies import full_name, policy_entry
 from bench.provenance import usable_cpus
-from bench.remote import FAMILY, require_extra
 from bench.saved import named_folder, saved_config
+from bench.serve.remote import FAMILY, require_extra
 from bench.spec import PolicyVariant
 from bench.variants import build, make_variants, require_supported, split_methods
 from policies.registry import PolicyEntry
@@ -73,7 +73,7 @@ def make_offer(policy: str | None, method: str | None, threads: int | None) -> O
     name = policy if saved is None else saved_config(saved).origin.policy
     if name is None:
         raise UsageError("name the --policy to serve, see `qvla-bench list`")
-    entry = policy_entry(name)
+    entry, name = policy_entry(name), full_name(name)
     if name.startswith(FAMILY):
         raise UsageError(f"policy {name!r} is served already; clients can connect there")
     if entry.trained_on is not None and entry.trained_on.cameras == ():
