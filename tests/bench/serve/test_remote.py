@@ -224,8 +224,8 @@ def test_a_remote_policy_has_no_network_to_quantize(start):
 
 def test_the_whole_command_names_what_was_served(start, tmp_path, capsys):
     server = start(method="rtn")
-    asked = ["bench", "--suite", "toy", "--policy", f"remote:{server.url}", "--method", "aa", "--trials", "1", "--tasks",
-             "0", "--runs-dir", str(tmp_path), "--run", "r", "--no-video", "--no-doctor", "--quiet"]
+    asked = ["bench", "--suite", "toy", "--policy", f"remote:{server.url}", "--method", "aa", "--trials", "1",
+             "--tasks", "0", "--runs-dir", str(tmp_path), "--run", "r", "--no-video", "--no-doctor", "--quiet"]
     assert main(asked) == 0
     out = capsys.readouterr().out
     assert "as served" in out and "full precision" not in out.splitlines()[2]
