@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.serve.remote import connected, server_config
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
 from policies.errors import PolicyError
 from policies.registry import PolicyEntry, checkpoint_folder, make_policy
@@ -56,7 +57,8 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -115,6 +117,8 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
     entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
