@@ -45,7 +45,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant bench-kernels parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
@@ -141,7 +141,10 @@ parity: $(STAMP) ## play the same 300 actions here and in the stock environment,
 	@$(RUN_PYTHON) -m bench.parity $(ARGS)
 
 bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
-	@$(RUN_PYTHON) -m bench.quant $(ARGS)
+	@$(RUN_PYTHON) -m $(if $(filter --cuda,$(ARGS)),bench.kernels,bench.quant) $(ARGS)
+
+bench-kernels: $(STAMP) ## measure speed and memory of the low-bit layers on this CPU; with ARGS=--cuda on a card
+	@$(RUN_PYTHON) -m bench.kernels $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list
