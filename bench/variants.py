@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.serve.remote import connected, server_config
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
 from policies.errors import PolicyError
 from policies.registry import PolicyEntry, checkpoint_folder, make_policy
@@ -56,7 +57,8 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -112,9 +114,11 @@ def package_root() -> Path:
 def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
-    Raises `SpecMismatch` if the policy is not what its entry declares.
+    Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
     entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
@@ -143,7 +147,10 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
         batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
                    for i in range(0, len(observations), CALIBRATION_BATCH)]
         calibration = CalibrationSet.of(batches, episodes)
-    return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    try:
+        return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    except ValueError as error:
+        raise UsageError(f"method {variant.method!r} cannot quantize {variant.policy!r}: {error}") from error
 
 
 def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> None:

@@ -94,6 +94,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "toy-scripted": PolicyEntry(
         "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world",
         replace(_TRUTH, horizon=8)),
+    "remote": PolicyEntry(
+        "policies.remote.policy:RemotePolicy", (*_EXPERT_SUITES, "toy"), False, None,
+        "the extra `serve`, and a server of openpi's protocol such as `qvla-bench serve`", takes="ws://HOST:PORT"),
 }
 """Policy name -> entry."""
 

@@ -64,6 +64,19 @@ def write_folder(
 
     Raises StorageError if `folder` is there already and is not an empty folder.
     """
+    def config(path: Path) -> None:
+        digests = {name: _sha256(path.parent / name) for name in files}
+        path.write_bytes(json_bytes({"format": FORMAT, **dataclasses.asdict(origin), "files": digests,
+                                     "quantization_config": quantization_config}))
+
+    write_files(folder, {**files, CONFIG: config})
+
+
+def write_files(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
+    """Let each file of a new folder write itself to a path, in order; all or none.
+
+    Raises StorageError if the place is not free.
+    """
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, not elsewhere: a rename is only atomic within a file system.
@@ -72,10 +85,6 @@ def write_folder(
         draft.mkdir()
         for name, write in files.items():
             write(draft / name)
-        config = {"format": FORMAT, **dataclasses.asdict(origin), "quantization_config": quantization_config,
-                  "files": {name: _sha256(draft / name) for name in files}}
-        (draft / CONFIG).write_bytes(json_bytes(config))
-        for name in (*files, CONFIG):
             with open(draft / name, "rb") as file:
                 os.fsync(file.fileno())
         os.rename(draft, folder)

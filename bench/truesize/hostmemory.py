@@ -30,13 +30,14 @@ class HostMemory:
         if self._before is not None:
             self._done.set()
             self._thread.join()
-            self._look()
+            self.look()
 
     def _sample(self) -> None:
         while not self._done.wait(PERIOD_S):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Take a sample now."""
         self.peak_bytes = max(self.peak_bytes, anonymous_bytes() - self._before)
 
 
