@@ -96,8 +96,8 @@ def _carry(scene: Scene, name: str, spot: Spot) -> Move:
     error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(turn)
     hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
-    share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
-    arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
+    arrived = error < 2.0 * ALIGNED_M and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
+    share = 0.0 if arrived else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     return Move(_sloped(scene.hand, target, share * rise, UP), about @ level(scene), not arrived)
 
 
