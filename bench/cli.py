@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.reading import add_reading
+from bench.serve.options import add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
     _add_time(commands)
+    add_serve(commands)
     add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
@@ -190,6 +192,16 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.set_defaults(command=_quantize)
 
 
+    export = commands.add_parser(
+        "export", help="write a saved variant in a layout that other software reads",
+        description="Uniform W8A8 and W4A16 variants can leave. The last line on stdout is one JSON object.")
+    export.add_argument("--policy", required=True, help="folder of a saved quantized variant")
+    export.add_argument("--format", default="compressed-tensors", help="the layout (default: %(default)s, which vLLM "
+                        "and transformers read)")
+    export.add_argument("--out", required=True, help="new folder")
+    export.set_defaults(command=_export)
+
+
 def _add_time(commands: argparse._SubParsersAction) -> None:
     timing = commands.add_parser(
         "time", help="time variants on the device at hand, without a simulator",
@@ -223,6 +235,12 @@ def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.quantize import quantize
 
     return quantize(args)
+
+
+def _export(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.export import export
+
+    return export(args)
 
 
 def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:

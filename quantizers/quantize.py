@@ -31,6 +31,7 @@ FOUR_BIT_NOTE = {
     "reference": "4-bit activations are rounded and multiplied in float32",
     "cpu": "4-bit activation codes run through the 8-bit integer product",
     "mixed": "4-bit activation codes run through the 8-bit integer product",
+    "cuda": "4-bit activation codes run through the 8-bit integer product",
 }
 """Backend -> what the audit says of 4-bit activations; no device here multiplies 4-bit numbers."""
 

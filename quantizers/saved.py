@@ -65,12 +65,18 @@ def write_folder(
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     config = {"format": FORMAT, **dataclasses.asdict(origin), "quantization_config": quantization_config,
               "files": digests}
+    write_files(folder, {**files, CONFIG: json_bytes(config)})
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a new folder, all or none. Raises StorageError if the place is not free."""
+    require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, not elsewhere: a rename is only atomic within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as outer:
         draft = Path(outer) / folder.name
         draft.mkdir()
-        for name, content in {**files, CONFIG: json_bytes(config)}.items():
+        for name, content in files.items():
             with open(draft / name, "wb") as file:
                 file.write(content)
                 file.flush()
