@@ -31,26 +31,31 @@ MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
 WORKERS ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
+RUNNER ?= local
 BASELINE ?= baseline.json
 MODE ?= fast
 ARGS ?=
 
 STAMP := $(VENV)/.installed
+RAY_STAMP := $(VENV)/.ray
+INSTALLED := $(STAMP) $(if $(filter ray,$(RUNNER)),$(RAY_STAMP))
 RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize bench-sim bench-quant parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant bench-kernels bench-7b calibration parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
 	@echo "  METHOD      quantization methods, separated by blanks; empty: qvla  now: $(METHOD)"
-	@echo "  POLICY      policy, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
+	@echo "  POLICY      policy, FAMILY:SUITE, FAMILY:FOLDER, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
@@ -76,12 +81,14 @@ help: ## show targets and variables
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  WORKERS     processes at the same time; empty: 1, of make pocket-data all cores  now: $(WORKERS)"
+	@echo "  RUNNER      local, or ray: on the machines of a Ray cluster  now: $(RUNNER)"
+	@echo "  HOST, PORT  where make serve listens                        now: $(HOST):$(PORT)"
 	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
-venv: $(STAMP) ## create .venv with exactly the versions of constraints.txt
+venv: $(INSTALLED) ## create .venv with exactly the versions of constraints.txt
 
 install: venv ## the same as venv
 
@@ -90,9 +97,14 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "$(PYTHON) is too old; name Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(RUN_PYTHON) || $(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,dev]'
-	@# Its dependency list would bring robomimic, wandb, thop and torchvision; the simulator imports none of them.
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,serve,dev]'
+	@# The simulator's dependency list would bring robomimic, wandb, thop and torchvision, none of which it imports; that
+	@# of openpi's client, with which the server is tested, asks for an older numpy, which it does not need.
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero openpi-client
+	@touch $@
+
+$(RAY_STAMP): $(STAMP)
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	@touch $@
 
 RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
@@ -100,15 +112,15 @@ RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '
   $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
   $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
   $(if $(THREADS),--threads '$(THREADS)') \
-  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') --runner '$(RUNNER)' $(ARGS)
 
-bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
+bench: $(INSTALLED) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
 	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)
 
-drift: $(STAMP) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
+drift: $(INSTALLED) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
 	@$(VENV)/bin/qvla-bench drift $(RUN_OPTIONS)
 
-baseline: $(STAMP) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
+baseline: $(INSTALLED) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
 	@$(VENV)/bin/qvla-bench baseline $(RUN_OPTIONS) --out '$(or $(OUT),baseline.json)'
 
 check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays
@@ -118,14 +130,27 @@ quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it wit
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
+serve: $(STAMP) ## serve POLICY, quantized with METHOD if it is named, to clients of openpi's protocol at HOST:PORT
+	@$(VENV)/bin/qvla-bench serve --policy '$(or $(POLICY),pocket-oft)' $(if $(METHOD),--method '$(METHOD)') \
+	  --host '$(HOST)' --port '$(PORT)' $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
 bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
 	@$(RUN_PYTHON) -m bench.sim $(ARGS)
 
 parity: $(STAMP) ## play the same 300 actions here and in the stock environment, and compare (minutes)
 	@$(RUN_PYTHON) -m bench.parity $(ARGS)
 
+bench-7b: $(STAMP) ## time and weigh OpenVLA, OFT and UniVLA at true size, random weights; needs a GPU (ARGS=--tiny does not)
+	@$(RUN_PYTHON) -m bench.truesize.command $(if $(OUT),--out '$(OUT)') $(if $(METHOD),--method '$(METHOD)') $(ARGS)
+
+calibration: $(STAMP) ## record what methods calibrate on for checkpoints of SUITE, into calibration/SUITE.npz
+	@$(RUN_PYTHON) -m bench.calibration --suite '$(SUITE)' $(if $(OUT),--out '$(OUT)') $(if $(ASSETS),--assets '$(ASSETS)') $(ARGS)
+
 bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
-	@$(RUN_PYTHON) -m bench.quant $(ARGS)
+	@$(RUN_PYTHON) -m $(if $(filter --cuda,$(ARGS)),bench.kernels,bench.quant) $(ARGS)
+
+bench-kernels: $(STAMP) ## measure speed and memory of the low-bit layers on this CPU; with ARGS=--cuda on a card
+	@$(RUN_PYTHON) -m bench.kernels $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

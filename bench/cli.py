@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.reading import add_reading
+from bench.serve.options import add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
     _add_time(commands)
+    add_serve(commands)
     add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")
@@ -144,9 +146,11 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
-    bench.add_argument("--workers", type=int, default=1,
+    bench.add_argument("--workers", type=int,
                        help="processes that play at the same time; results are equal for equal --threads "
-                       "(default: %(default)s)")
+                       "(default: 1, or what the cluster has room for)")
+    bench.add_argument("--runner", default="local", help="local: on this machine; ray: on the Ray cluster that "
+                       "RAY_ADDRESS or a running `ray start` names, with equal results (default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
                        help="keep the environments in a process of their own, whose death is an error of one episode")
     bench.add_argument("--timeout-s", type=float, default=300.0,
@@ -188,6 +192,16 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.set_defaults(command=_quantize)
 
 
+    export = commands.add_parser(
+        "export", help="write a saved variant in a layout that other software reads",
+        description="Uniform W8A8 and W4A16 variants can leave. The last line on stdout is one JSON object.")
+    export.add_argument("--policy", required=True, help="folder of a saved quantized variant")
+    export.add_argument("--format", default="compressed-tensors", help="the layout (default: %(default)s, which vLLM "
+                        "and transformers read)")
+    export.add_argument("--out", required=True, help="new folder")
+    export.set_defaults(command=_export)
+
+
 def _add_time(commands: argparse._SubParsersAction) -> None:
     timing = commands.add_parser(
         "time", help="time variants on the device at hand, without a simulator",
@@ -221,6 +235,12 @@ def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.quantize import quantize
 
     return quantize(args)
+
+
+def _export(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.export import export
+
+    return export(args)
 
 
 def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -10,11 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup, unknown
+from bench.errors import UsageError, unknown
+from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.serve.remote import connected, server_config
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
-from policies.registry import POLICIES, PolicyEntry, policy_class
+from policies.errors import PolicyError
+from policies.registry import PolicyEntry, checkpoint_folder, make_policy
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from policies.base import Policy
@@ -47,13 +50,15 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
     Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, and for a folder
     that holds no variant of this very policy.
     """
-    entry = lookup("policy", policy, POLICIES)
+    policy = full_name(policy)
+    entry = policy_entry(policy)
     wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
     if set(wanted) - {FULL_PRECISION, REPEAT} and not entry.quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
-                         f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
+                         f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -70,8 +75,8 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
     methods = split_methods(method)
     if len(methods) != 1:
         raise UsageError(f"method must be one method, got {methods}; run the command once for each")
-    policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
-    if not lookup("policy", policy, POLICIES).quantizable:
+    policy = policy or first_quantizable()
+    if not policy_entry(policy).quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize")
     if methods == [REPEAT]:
         raise UsageError(f"{REPEAT!r} is full precision played again, not a quantization")
@@ -81,18 +86,23 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
-    Raises `UsageError` if the folder has no files. Calibration observations lie there too, so other ones are another
-    variant; the model card is words about the checkpoint, not a part of it.
+    Raises `UsageError` if the checkpoint is not here. Calibration observations lie there too, so other ones are another
+    variant; a model card is words about the checkpoint, and code that lies beside it is never run.
     """
-    if entry.weights is None:
+    try:
+        relative = checkpoint_folder(entry)
+    except PolicyError as error:
+        raise UsageError(f"policy {name!r}: {error}") from error
+    if relative is None:
         return None
-    folder = package_root() / entry.weights
-    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
+    folder = package_root() / relative
+    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix not in (".md", ".py"))
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        with open(path, "rb") as file:  # a shard may be larger than the memory
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
@@ -104,14 +114,19 @@ def package_root() -> Path:
 def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
-    Raises `SpecMismatch` if the policy is not what its entry declares.
+    Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
-    entry = lookup("policy", variant.policy, POLICIES)
+    entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
         return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
-    policy = policy_class(entry)()
+    try:
+        policy = make_policy(entry)
+    except (PolicyError, OSError) as error:
+        raise UsageError(f"policy {variant.policy!r}: {error}") from error
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "
@@ -125,11 +140,17 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     config = from_json(variant.config)
     calibration = None
     if METHODS[variant.config["method"]].needs_calibration:
-        observations, episodes = policy.calibration_observations()
+        try:
+            observations, episodes = policy.calibration_observations()
+        except PolicyError as error:
+            raise UsageError(f"method {variant.method!r} of policy {variant.policy!r}: {error}") from error
         batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
                    for i in range(0, len(observations), CALIBRATION_BATCH)]
         calibration = CalibrationSet.of(batches, episodes)
-    return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    try:
+        return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    except ValueError as error:
+        raise UsageError(f"method {variant.method!r} cannot quantize {variant.policy!r}: {error}") from error
 
 
 def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> None:

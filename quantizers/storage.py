@@ -16,10 +16,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from quantizers.audit import QuantAudit
+from quantizers.flow_time import follow_, followed
 from quantizers.linear import QuantLinear
 from quantizers.saved import (
     AUDIT,
@@ -64,12 +65,16 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     packed = {name: part for name, part in module.named_modules() if isinstance(part, QuantLinear)}
     if not packed:
         raise StorageError(f"method {audit.method!r} quantized nothing, so there is nothing to save but the checkpoint")
-    state = _state(module)
-    tensors = {name: tensor.clone() if _is_packed(name, packed) else _compact(tensor) for name, tensor in state.items()}
+    state = state_of(module)
+    tensors = {name: _alone(tensor) if _is_packed(name, packed) else compact(tensor) for name, tensor in state.items()}
     layers = {name: dataclasses.asdict(_described(layer, audit)) for name, layer in packed.items()}
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
-    write_folder(folder, origin, config, {MODEL: save(tensors), AUDIT: json_bytes(audit.to_json())})
+    if (denoiser := followed(module)) is not None:
+        config["denoiser"] = denoiser
+    described = json_bytes(audit.to_json())
+    write_folder(folder, origin, config, {MODEL: lambda path: save_file(tensors, path),
+                                          AUDIT: lambda path: path.write_bytes(described)})
     return sum(tensor.dtype == torch.float32 for name, tensor in tensors.items() if not _is_packed(name, packed))
 
 
@@ -81,15 +86,17 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     """
     config = read_config(folder)
     check_files(folder, config)
-    layers, kept = _tables(folder, config)
+    layers, kept, denoiser = _tables(folder, config)
     try:
         # Copies: a mapped file aligns tensors otherwise than memory does, and could change under a running network.
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / MODEL).items()}
     except SafetensorError as error:
         raise StorageError(f"{folder / MODEL} is not a file of tensors: {error}") from error
     parts = {name: _layer(folder, name, stored, module, tensors) for name, stored in layers.items()}
-    own = _outside(_state(module), parts)
+    own = _outside(state_of(module), parts)
     _check_kept(folder, own, kept, _outside(tensors, parts))
+    if denoiser is not None and denoiser not in dict(module.named_modules()):
+        raise _other_network(folder, f"the denoiser {denoiser!r} is absent")
     audit = _audit(folder, config, layers, parts)
 
     with torch.no_grad():
@@ -98,10 +105,12 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     for name, part in parts.items():
         parent, _, attribute = name.rpartition(".")
         setattr(module.get_submodule(parent), attribute, part)
+    if denoiser is not None:
+        follow_(module, denoiser)
     return audit
 
 
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a state dict by name; one that several modules share goes by its first name."""
     state: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
@@ -123,7 +132,13 @@ def _is_packed(name: str, layers: Mapping[str, nn.Module]) -> bool:
     return owner in layers and attribute != "bias"
 
 
-def _compact(tensor: torch.Tensor) -> torch.Tensor:
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor on the CPU as the whole of its own memory, copied only if it is not."""
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor.detach().cpu() if whole else tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def compact(tensor: torch.Tensor) -> torch.Tensor:
     """A copy, as float16 if every bit of the float32 values comes back from it."""
     tensor = tensor.detach().clone(memory_format=torch.contiguous_format)
     if tensor.dtype == torch.float32:
@@ -142,9 +157,10 @@ def _histogram(layer: QuantLinear) -> dict[str, int]:
     return {str(width): count for width, count in sorted(Counter(layer.channel_bits().tolist()).items())}
 
 
-def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], dict[str, str]]:
-    """The layers as they are stored, and the types of the kept tensors."""
-    tables = config.quantization_config
+def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], dict[str, str], str | None]:
+    """The layers as they are stored, the types of the kept tensors, and the denoiser whose steps some layers follow."""
+    tables = dict(config.quantization_config)
+    denoiser = tables.pop("denoiser", None)
     if set(tables) != {"config", "layers", "kept"} or not all(isinstance(table, dict) for table in tables.values()):
         raise StorageError(f"{folder / CONFIG}: quantization_config must have the tables config, layers and kept")
     layers = {}
@@ -153,7 +169,7 @@ def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], 
             layers[name] = StoredLayer(**entry)
         except TypeError as error:
             raise StorageError(f"{folder / CONFIG}: the entry of layer {name!r} is broken: {error}") from error
-    return layers, tables["kept"]
+    return layers, tables["kept"], denoiser
 
 
 def _layer(

@@ -124,15 +124,8 @@ def object_xml(name: str, spec: ObjectSpec) -> str:
     root = ET.Element("mujoco", {"model": name})
     asset = ET.SubElement(root, "asset")
     wrapper = ET.SubElement(ET.SubElement(root, "worldbody"), "body")
-    body = ET.SubElement(wrapper, "body", {"name": "object"})
-    if spec.mass_kg:
-        _inertial(body, Inertia(spec.mass_kg, spec.com_mm, spec.inertia_quat, spec.inertia))
-    for part in spec.parts:
-        _add_part(body, part, spec, asset)
-    for region in spec.regions:
-        _region(body, region)
-    for child in spec.bodies:
-        _add_body(body, child, spec, asset)
+    inertia = Inertia(spec.mass_kg, spec.com_mm, spec.inertia_quat, spec.inertia) if spec.mass_kg else None
+    _add_body(wrapper, Body("object", spec.parts, inertia, None, spec.regions, spec.bodies), spec, asset)
     _site(wrapper, "bottom_site", (0, 0, spec.bottom_m), (0.005, 0.005, 0.005))
     _site(wrapper, "top_site", (0, 0, spec.top_m), (0.005, 0.005, 0.005))
     _site(wrapper, "horizontal_radius_site", (spec.radius_m, 0, 0), (0.005, 0.005, 0.005))

@@ -84,16 +84,12 @@ def lathe(outline: Outline, rgb: Rgb, axis: tuple[float, float] = (0.0, 0.0), fa
     return Part("lathe", (*axis, 0.0), (0.0, 0.0, 0.0), rgb, False, yaw=phase, outline=outline, facets=facets)
 
 
-def octagon(z: float, apothem: float, height: float) -> tuple[Part, ...]:
-    """An upright regular octagonal prism as four crossed boxes; invisible."""
-    return prism(8, z, apothem, height)
-
-
-def prism(sides: int, z: float, apothem: float, height: float, phase: float = 0.0) -> tuple[Part, ...]:
+def prism(sides: int, z: float, apothem: float, height: float, phase: float = 0.0,
+          axis: tuple[float, float] = (0.0, 0.0)) -> tuple[Part, ...]:
     """An upright regular prism with an even number of sides as crossed boxes; invisible."""
     side = apothem * tan(pi / sides)
     return tuple(
-        Part("box", (0.0, 0.0, z), (apothem, side, height / 2), None, True, yaw=phase + k * 2 * pi / sides)
+        Part("box", (*axis, z), (apothem, side, height / 2), None, True, yaw=phase + k * 2 * pi / sides)
         for k in range(sides // 2)
     )
 
@@ -124,20 +120,32 @@ def ring(sides: int, low: tuple[float, float], high: tuple[float, float], wall: 
     )
 
 
-def open_box(half_floor: float, half_rim: float, wall: float, heights: Vec, rgb: Rgb) -> tuple[Part, ...]:
-    """A square tub with flared walls. `heights` are those of the slab's underside, its top and the rim."""
+def open_box(half_floor: tuple[float, float], half_rim: tuple[float, float], wall: tuple[float, float], heights: Vec,
+             rgb: Rgb) -> tuple[Part, ...]:
+    """A rectangular tub with flared walls.
+
+    `half_floor` and `half_rim` are the inner half widths along x and y where the walls meet the floor and at the rim;
+    `wall` is the thickness of the walls across x and across y; `heights` are those of the slab's underside, its top and
+    the rim.
+    """
     bottom, top, rim = heights
-    height = rim - bottom
-    flare = (half_rim - half_floor) / (rim - top)
-    radial = (half_floor + half_rim) / 2 + wall / 2
+    floor = box((0.0, 0.0, (bottom + top) / 2),
+                (2 * half_floor[0] + wall[0], 2 * half_floor[1] + wall[1], top - bottom), rgb)
     walls = tuple(
-        Part(
-            "box",
-            (radial * (1, 0, -1, 0)[k], radial * (0, 1, 0, -1)[k], bottom + height / 2),
-            (wall / 2, half_rim + wall * 0.6, height / 2),
-            rgb, True, yaw=k * pi / 2, tilt=flare,
-        )
+        _wall(half_floor[k % 2], half_rim[k % 2], wall[k % 2], half_rim[1 - k % 2] + 0.35 * wall[1 - k % 2], heights,
+              k * pi / 2, rgb)
         for k in range(4)
     )
-    floor = box((0.0, 0.0, (bottom + top) / 2), (2 * half_floor + wall, 2 * half_floor + wall, top - bottom), rgb)
     return (floor, *walls)
+
+
+def _wall(near: float, far: float, thickness: float, half_length: float, heights: Vec, yaw: float,
+          rgb: Rgb) -> Part:
+    """A wall of a tub on the side at angle `yaw`, its inner face from `near` at the floor to `far` at the rim."""
+    bottom, top, rim = heights
+    flare = atan2(far - near, rim - top)
+    # Its edges, not its middle, end at the underside and at the rim.
+    half_height = ((rim - bottom) / 2 - thickness / 2 * sin(flare)) / cos(flare)
+    radial = (near + far) / 2 - (far - near) / (rim - top) * (top - bottom) / 2 + thickness / 2 / cos(flare)
+    centre = (radial * cos(yaw), radial * sin(yaw), (bottom + rim) / 2)
+    return Part("box", centre, (thickness / 2, half_length, half_height), rgb, True, yaw, flare)

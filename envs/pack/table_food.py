@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from envs.pack.palette import BISCUIT, BLUE, BROWN, DARK, GREEN, METAL, ORANGE, RED, WHITE, YELLOW
-from envs.pack.shapes import Part, Rgb, Vec, box, disc, label, octagon
+from envs.pack.shapes import Part, Rgb, Vec, box, disc, label, prism
 from envs.pack.spec import HOPE, NO_MASS, OBJECT_OFFSETS_M, Body, Inertia, ObjectSpec
 
 
-def can(body: Rgb, band: Rgb) -> tuple[Part, ...]:
-    """A soup can: 76.2 mm high, 30.5 mm radius, metal rims and a band around the middle."""
+def can(body: Rgb, band: Rgb, behind: float) -> tuple[Part, ...]:
+    """A soup can: 76.2 mm high, metal rims and a band around the middle.
+
+    What collides stands `behind` mm further towards +y than what is seen, as it does in the official cans.
+    """
     return (
-        *octagon(-0.5, 30.5, 76.2),
+        *prism(8, -0.5, 31.0, 76.2, axis=(0.0, behind)),
         disc(-0.5, 32.5, 75.0, body), disc(-2.0, 32.9, 26.0, band),
         disc(36.8, 31.0, 1.6, METAL), disc(-38.0, 32.0, 1.2, METAL),
     )
@@ -66,10 +69,10 @@ _FLAT = (0.70711, 0.0, 0.70711, 0.0)
 FOOD: dict[str, ObjectSpec] = {
     "alphabet_soup": ObjectSpec(
         HOPE, "y", 0.025851, (0.03, -0.8, -2.67), _Q, (1.8681e-05, 1.8197e-05, 1.3359e-05), -0.04, 0.04, 0.025,
-        can(BLUE, YELLOW)),
+        can(BLUE, YELLOW, 3.7)),
     "tomato_sauce": ObjectSpec(
         HOPE, "y", 0.026633, (0.57, -0.79, -2.35), _Q, (1.939e-05, 1.8789e-05, 1.3925e-05), -0.06, 0.04, 0.025,
-        can(RED, GREEN)),
+        can(RED, GREEN, 3.3)),
     "bbq_sauce": ObjectSpec(
         HOPE, "z", 0.01218, (0.0, 0.0, -7.6), (0.70711, 0.0, 0.0, 0.70711), (1.2111e-05, 1.1159e-05, 2.6032e-06),
         -0.06, 0.06, 0.015,
