@@ -25,7 +25,7 @@ from bench.demos.workers import available
 from bench.variants import package_root
 from policies.registry import POLICIES
 
-MAIN = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+MAIN = POLICIES["pocket-oft"].suites
 """The suites that one checkpoint is trained on and played on."""
 BACKBONE = "oft"
 """The head that the rounds train; the others begin where it ends."""

@@ -51,7 +51,7 @@ _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN
 """A scripted policy that reads simulator truth."""
 
 _LIBERO = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
-"""Suites with published checkpoints of OpenVLA's family."""
+"""The four suites that policies are trained on: the pocket policies here, and OpenVLA's family as published."""
 _OPENVLA = Conventions(("agentview",), 256, mirrored=True, jpeg=True, resize="lanczos3 to 224", crop_area=0.9,
                        state="none", prompt=OPENVLA_PROMPT, horizon=1, gripper=OPEN_ONE, sampling=False)
 
@@ -64,9 +64,7 @@ def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
                        "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
 
 
-_POCKET_SUITES = ("libero_object",)
-"""Suites that the pocket policies were trained on."""
-_EXPERT_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+_EXPERT_SUITES = (*_LIBERO, "libero_90")
 """Suites that the scripted expert solves, libero_90 as far as the same motions reach; docs/experts.md says how far."""
 _POCKET_NEEDS = "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"
 _POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
@@ -74,11 +72,11 @@ _POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, r
 
 
 POLICIES: Mapping[str, PolicyEntry] = {
-    "pocket-oft": PolicyEntry("policies.pocket.oft:PocketOFT", _POCKET_SUITES, True,
+    "pocket-oft": PolicyEntry("policies.pocket.oft:PocketOFT", _LIBERO, True,
                               "policies/pocket/weights/pocket-oft", _POCKET_NEEDS, _POCKET),
-    "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
+    "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _LIBERO, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
-    "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
+    "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _LIBERO, True,
                                "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
     "openvla": _openvla("policies.openvla.policy:OpenVLA", "OPENVLA", _OPENVLA),
     "openvla-oft": _openvla("policies.openvla.policy:OpenVLAOFT", "OFT", replace(
