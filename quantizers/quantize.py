@@ -100,9 +100,9 @@ def quantize_(
 ) -> QuantAudit:
     """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
 
-    A layer that packing would make larger is kept. Raises TypeError for a config without a method, and ValueError if the
-    layout and the module disagree on the Linears, if nothing is in scope, if a weight is not finite or does not fit the
-    method, or if calibration is missing. The module is untouched in all of these cases.
+    A layer that packing would make larger is kept. Raises TypeError for a config without a method, and ValueError if
+    the layout and the module disagree on the Linears, if nothing is in scope, if a weight is not finite or does not fit
+    the method, or if calibration is missing. The module is untouched in all of these cases.
     """
     if type(config) not in _PLANNERS:
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
