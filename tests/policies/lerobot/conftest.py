@@ -1,4 +1,4 @@
-"""Tiny LeRobot checkpoints in the published layout, with arbitrary weights. Without LeRobot these tests are skipped."""
+"""Tiny LeRobot checkpoints in the published layout, with arbitrary weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from envs.types import Observation
-
-pytest.importorskip("lerobot", reason="LeRobot is not installed; `make test-lerobot` runs these tests in its own .venv")
 
 WORDS = ["<pad>", "<unk>", "<bos>", "pick", "up", "the", "milk", "Task", "State", "Action", ":", ";", ",", "\n",
          *map(str, range(40))]

@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+pytest.importorskip("lerobot", reason="LeRobot is not installed; `make test-lerobot` has an environment with it")
+
 from policies.base import QuantizablePolicy
 from policies.errors import CheckpointError
 from policies.lerobot.policy import Pi0, Pi05
