@@ -25,38 +25,51 @@ EAGER = "eager"
 
 
 class Memory:
-    """Keys and values of the prefix: written while it is read, then read by the expert, which adds its own.
+    """Keys and values of the prefix, written while it is read; stands in for a cache of transformers.
 
-    Stands in for a cache of transformers. It is overwritten and never appended to, so a layer may be called again.
+    A layer overwrites its own and never appends, so it may be called again.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self.writing = True
-        """Whether the prefix is being read."""
+        self.kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        """Layer -> keys and values float[B, heads, P, D]."""
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int,
                *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """float[B, heads, T, D] each: what the layer attends to."""
-        if self.writing:
-            self._kept[layer_idx] = (keys, values)
-            return keys, values
-        before = self._kept[layer_idx]
+        self.kept[layer_idx] = (keys, values)
+        return keys, values
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens before those that are read now."""
+        return 0
+
+
+class Recall:
+    """What the expert attends to: a memory, which it does not change, and its own keys and values behind it."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer_idx: int,
+               *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """float[B, heads, P + T, D] each."""
+        before = self._memory.kept[layer_idx]
         return torch.cat([before[0], keys], dim=2), torch.cat([before[1], values], dim=2)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens of the prefix."""
-        return self._kept[layer_idx][0].shape[2] if layer_idx in self._kept else 0
+        return self._memory.kept[layer_idx][0].shape[2]
 
 
 class Step(nn.Module):
     """One denoising step. It owns nothing: hooks on it see every call with its flow time."""
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor, network: PiNetwork, memory: Memory, prefix: torch.Tensor,
+    def forward(self, x: torch.Tensor, time: torch.Tensor, network: PiNetwork, recall: Recall, prefix: torch.Tensor,
                 state: torch.Tensor | None) -> torch.Tensor:
         """Velocity float[B, H, A] from noise to actions at the time float[B] from 0, noise, to 1, actions."""
         # LeRobot counts time from 1, noise, to 0, and its velocity points to the noise.
-        return -network.velocity(x, 1.0 - time, memory, prefix, state)
+        return -network.velocity(x, 1.0 - time, recall, prefix, state)
 
 
 class PiNetwork(nn.Module):
@@ -86,14 +99,14 @@ class PiNetwork(nn.Module):
         mask = model._prepare_attention_masks_4d(make_att_2d_masks(padding, attending))
         model.paligemma_with_expert(attention_mask=mask, position_ids=padding.cumsum(1) - 1, past_key_values=memory,
                                     inputs_embeds=[embedded, None], use_cache=True)
-        memory.writing = False
+        recall = Recall(memory)
         x, steps = noise, model.config.num_inference_steps
         for number in range(steps):
             time = torch.full((len(x),), number / steps, device=x.device)
-            x = x + self.step(x, time, self, memory, padding, state) / steps
+            x = x + self.step(x, time, self, recall, padding, state) / steps
         return x
 
-    def velocity(self, x: torch.Tensor, time: torch.Tensor, memory: Memory, prefix: torch.Tensor,
+    def velocity(self, x: torch.Tensor, time: torch.Tensor, recall: Recall, prefix: torch.Tensor,
                  state: torch.Tensor | None) -> torch.Tensor:
         """LeRobot's velocity float[B, H, A] at its own time float[B]; `prefix` bool[B, P] marks the prefix's tokens."""
         model = self.model
@@ -103,7 +116,7 @@ class PiNetwork(nn.Module):
         mask = model._prepare_attention_masks_4d(torch.cat([seen, make_att_2d_masks(padding, attending)], dim=2))
         positions = prefix.sum(1, keepdim=True) + padding.cumsum(1) - 1
         (_, out), _ = model.paligemma_with_expert(
-            attention_mask=mask, position_ids=positions, past_key_values=memory, inputs_embeds=[None, embedded],
+            attention_mask=mask, position_ids=positions, past_key_values=recall, inputs_embeds=[None, embedded],
             use_cache=False, adarms_cond=[None, condition])
         return model.action_out_proj(out[:, -model.config.chunk_size:].float())
 
