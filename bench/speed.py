@@ -15,6 +15,7 @@ from bench.timing.claims import no_claim
 from bench.timing.interleave import ROUNDS, interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, devices, open_probe
+from bench.timing.stages import stage_times
 from envs.types import Observation
 from policies.registry import policy_class
 
@@ -66,6 +67,7 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
             move(policy, probe)
         samples = interleaved(probe, steps, inputs)
         content = timing_json(probe.device, spec.threads, samples, spec.variants[0].variant_id, claims)
+        content["stages"] = {vid: stage_times(probe, policies[vid].module, step, inputs) for vid, step in steps.items()}
         write_json(store.folder.timing(probe.device), content)
 
 

@@ -34,6 +34,9 @@ RECORD_FIELDS = (
 )
 """What a record holds besides its key."""
 
+LATER_FIELDS = ("realtime", "peak_device_bytes", "recording_s")
+"""What older records lack; None there."""
+
 HEADER_FIELDS = ("spec", "variants", "assets", "protocol", "machine", "packages", "commit", "dirty", "created")
 """What a header must state, besides its schema version."""
 
@@ -106,8 +109,8 @@ class RunData:
     variants: tuple[Variant, ...]
     """In report order: policies as the header lists them, the baseline of each first."""
     episodes: pd.DataFrame
-    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `realtime` (what a decision's time
-    did, None if the world waited), `success` (bool), `line`."""
+    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `LATER_FIELDS`, `success` (bool),
+    `line`."""
     errors: pd.DataFrame
     """Same columns: the last error of each key that has no finished episode. Never part of any n."""
     audits: Mapping[str, Mapping[str, Any]]
@@ -207,7 +210,7 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, step
         else:
             finished[key] = record
     outstanding = [record for key, record in errors.items() if key not in finished]
-    columns = [*KEY_FIELDS, *RECORD_FIELDS, "realtime", "success", "line"]
+    columns = [*KEY_FIELDS, *RECORD_FIELDS, *LATER_FIELDS, "success", "line"]
     return (pd.DataFrame(list(finished.values()), columns=columns, dtype=object),
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
@@ -232,7 +235,7 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> d
                          f"the header has {', '.join(sorted(variant_ids))}")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
     row |= {stamp: record[stamp] for stamp in ("protocol", "stepping", "latency") if stamp in record}
-    row["realtime"] = record.get("realtime")
+    row |= {field: record.get(field) for field in LATER_FIELDS}
     return row | {"success": record["outcome"] == "success", "line": number}
 
 
