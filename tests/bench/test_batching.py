@@ -124,7 +124,8 @@ def test_workers_hear_that_their_desk_is_gone(scripted_spec, tmp_path):
 
 @pytest.mark.parametrize(("options", "words"), [
     (["--batch", "2", "--runner", "ray"], "legal is a batch of 1"), (["--batch", "-1"], "legal is a batch of 1"),
-    (["--policy-device", "cuda:77", "--policy", "toy-vla", "--method", "fp"], "runs on the CPU only"),
+    (["--policy-device", "cuda:77", "--policy", "toy-vla", "--method", "fp"], "is none of this machine's"),
+    (["--policy-device", "cuda:77", "--policy", "toy-scripted", "--method", "fp"], "runs on the CPU only"),
 ])
 def test_what_cannot_be_batched_or_placed_is_refused(capsys, tmp_path, options, words):
     assert main(["bench", "--suite", "toy", "--quiet", "--no-doctor", "--trials", "1", "--runs-dir", str(tmp_path),
