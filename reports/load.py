@@ -7,8 +7,10 @@ machine with a simulator and a GPU can be read on one that has neither.
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,13 +151,27 @@ def load_run(path: str | Path) -> RunData:
         raise NotARunFolder(f"{folder} is not a run folder: it has no header.json; name a folder that a run wrote")
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
-    episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
-                                      header["protocol"].get("name"), header["spec"].get("stepping"),
-                                      latency_name(header))
+    with _without_collector():
+        episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
+                                          header["protocol"].get("name"), header["spec"].get("stepping"),
+                                          latency_name(header))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
     return RunData(header, variants, episodes, errors, audits, timings or None, folder)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Records have no cycles: looking for them among millions of numbers took as long as reading them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was:
+            gc.enable()
 
 
 def latency_name(header: Mapping[str, Any]) -> str:
