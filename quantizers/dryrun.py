@@ -39,7 +39,7 @@ def prospects(module: nn.Module, layout: ModelLayout, config: QuantConfig) -> li
     Raises ValueError if the layout and the module disagree on the Linears.
     """
     linears = accounted(module, layout)
-    reasons = reasons_to_keep(module, layout.linears, config)
+    reasons = reasons_to_keep(module, layout, config)
     wanted = {name: layer for name, layer in linears.items() if name not in reasons}
     known = {}
     if not METHODS[method_name(config)].needs_calibration:

@@ -46,6 +46,28 @@ def check_folds(module: nn.Module, layout: ModelLayout, calibration: Calibration
     raise LayoutError("the folds of the layout change the actions together, though none does alone; do they overlap?")
 
 
+def check_unchanged(
+    module: nn.Module, moved: nn.Module, layout: ModelLayout, calibration: CalibrationSet, what: str
+) -> float:
+    """How far the actions of `moved` are from those of `module`, relative to the largest, on one sample.
+
+    Raises LayoutError, naming `what` was done, above the limit that holds for folds.
+    """
+    batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
+    with torch.no_grad():
+        deviation = _relative(layout.forward(moved, batch), layout.forward(module, batch))
+    if not deviation <= _tolerance(module):
+        raise LayoutError(
+            f"{what} move the actions by {deviation:.1e} of the largest, before anything is rounded; the limit is "
+            f"{_tolerance(module):.1e}; correct the folds and attention sites in the layout of the policy"
+        )
+    return deviation
+
+
+def _relative(actions: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((actions - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item()
+
+
 def _deviation(
     module: nn.Module,
     layout: ModelLayout,
@@ -58,8 +80,7 @@ def _deviation(
     generator = torch.Generator().manual_seed(seed)
     for site in sites:
         _move_(moved, site, lambda channels: torch.empty(channels).uniform_(0.5, 2.0, generator=generator))
-    actions = layout.forward(moved, batch)
-    return ((actions - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item()
+    return _relative(layout.forward(moved, batch), expected)
 
 
 def _move_(module: nn.Module, site: Fold | AttentionSite, draw: Callable[[int], torch.Tensor]) -> None:

@@ -19,12 +19,14 @@ from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.ledger import held_bytes, storage_bytes, weight_bits
 from quantizers.linear import QuantLinear
+from quantizers.omega_qvla import OmegaQVLA, plan_omega_qvla
 from quantizers.omniquant import OmniQuant, plan_omniquant
 from quantizers.plan import Plan, adopt_, replace_
+from quantizers.quantvla import QuantVLA, plan_quantvla
 from quantizers.qvla import QVLA, plan_qvla
 from quantizers.registry import METHODS, QuantConfig, method_name, to_json
 from quantizers.rtn import RTN, plan_rtn
-from quantizers.scope import reasons_to_keep, resolve_backend
+from quantizers.scope import check_head, reasons_to_keep, resolve_backend
 from quantizers.smoothquant import SmoothQuant, plan_smoothquant
 
 FOUR_BIT_NOTE = {
@@ -83,6 +85,16 @@ def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
     return plan_qvla(module, layout, linears, config, calibration)
 
 
+@planner(QuantVLA)
+def _plan_quantvla(module, layout, linears, config, calibration) -> Plan:
+    return plan_quantvla(module, layout, linears, config, calibration)
+
+
+@planner(OmegaQVLA)
+def _plan_omega_qvla(module, layout, linears, config, calibration) -> Plan:
+    return plan_omega_qvla(module, layout, linears, config, calibration)
+
+
 def plan(
     module: nn.Module,
     layout: ModelLayout,
@@ -107,6 +119,7 @@ def quantize_(
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
         raise TypeError(f"no method for a config of type {type(config).__name__}; known types are {known}")
     name = method_name(config)
+    check_head(config, layout.denoiser is not None)
     if not METHODS[name].needs_calibration:
         calibration = None
     elif calibration is None:
@@ -117,7 +130,7 @@ def quantize_(
             f"one has {calibration.samples()}; record more"
         )
     linears = accounted(module, layout)
-    reasons = reasons_to_keep(module, layout.linears, config)
+    reasons = reasons_to_keep(module, layout, config)
     wanted = {site: layer for site, layer in linears.items() if site not in reasons}
     _check_weights(wanted, name, config)
 
@@ -138,7 +151,8 @@ def quantize_(
         follow_(module, layout.denoiser)
 
     now = linears | replacements
-    notes = {name.rpartition(".")[0]: "a scale of a neighbour was folded into it" for name in moved}
+    notes = {name.rpartition(".")[0]: "a neighbour or a correction was folded into it" for name in moved}
+    notes = planned.notes | notes
     layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, notes, planned) for site in layout.linears)
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
@@ -218,11 +232,11 @@ def _layer_audit(
     layer: nn.Linear | QuantLinear,
     bytes_before: dict[str, int],
     reasons: dict[str, tuple[str, str]],
-    notes: dict[str, str],
+    notes: dict[str, str | None],
     plan: Plan,
 ) -> LayerAudit:
     status, reason = reasons.get(site.name, ("quantized", None))
-    if site.name in notes:
+    if notes.get(site.name):
         reason = f"{reason}; {notes[site.name]}" if reason else notes[site.name]
     if site.name in plan.diagnostics.get("dead_layers", ()):
         reason = "no action depends on this layer in the calibration set"
