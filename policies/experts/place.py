@@ -21,7 +21,7 @@ from policies.experts.grasps import (
     turn_between,
 )
 from policies.experts.scene import Goal, Move, Scene, kind
-from policies.experts.spots import Spot, spot_of, table
+from policies.experts.spots import Spot, spot_of
 from policies.experts.under import way_out
 
 ALIGNED_M = 0.008
@@ -32,8 +32,6 @@ TURN_M = 0.03
 """Horizontal error that a turn of the hand by 1 rad is worth."""
 CLOSE_M = 0.008
 """Height above the grasp or the spot at which the gripper acts."""
-SLIDE_M = 0.012
-"""Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
 LEAD_M = 0.02
 """How far ahead on a slanted way down the hand is sent."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -56,7 +54,7 @@ def transport(scene: Scene, goal: Goal) -> Move:
         return _carry(scene, goal.subject, spot) if out is None else Move(scene.hand + out, level(scene), True)
     if _falling(scene, goal.subject, spot):
         return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), level(scene), False)
-    return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
+    return reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
 
 
 def _falling(scene: Scene, name: str, spot: Spot) -> bool:
@@ -65,7 +63,8 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
     return np.linalg.norm(away[:2]) < spot.within_m and 0.0 < away[2] + spot.drop_m - 0.003 < spot.drop_m + 0.02
 
 
-def _reach(scene: Scene, name: str, hold: Hold) -> Move:
+def reach(scene: Scene, name: str, hold: Hold) -> Move:
+    """Take `name` by `hold`."""
     turn = turn_between(scene.hand_rotation, hold.rotation)
     # A hand that leans comes along its own axis, so that it gets in below what stands out.
     axis = hold.rotation[:, 2] / hold.rotation[2, 2]
@@ -76,16 +75,6 @@ def _reach(scene: Scene, name: str, hold: Hold) -> Move:
     low = scene.hand[2] - hold.position[2]
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0) if low > CLOSE_M or error > 2 * ALIGNED_M else 0.0
     return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, share == 0.0 and low < CLOSE_M)
-
-
-def slide(scene: Scene, goal: Goal) -> Move:
-    """Take `goal.subject` and push it along what it lies on, without lifting it."""
-    spot = spot_of(scene, goal).position
-    if not scene.grasped[goal.subject]:
-        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot, behind=True))
-    height = table(scene, goal.target) + SLIDE_M
-    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], height])
-    return Move(target, level(scene), True)
 
 
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
