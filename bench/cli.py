@@ -184,6 +184,16 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.add_argument("--policy", help="default: the first policy with a network to quantize")
     quantize.add_argument("--method", default="qvla", help="one method, NAME or NAME:option,option (default: qvla)")
     quantize.add_argument("--out", help="new folder (default: variants/POLICY-METHOD)")
+    quantize.add_argument("--calibration", metavar="FILE|FOLDER",
+                          help="JSON Lines file of image paths and prompts, LeRobot data set, or run with recorded "
+                          "observations (default: the policy's own training-side observations)")
+    quantize.add_argument("--calibration-samples", type=int, metavar="N",
+                          help="observations that are taken (default: all of the policy's own, 64 of another source)")
+    quantize.add_argument("--calibration-choice", default="spread",
+                          help="which are taken: spread, random or first (default: %(default)s)")
+    quantize.add_argument("--cameras", metavar="CAMERA=NAME,...",
+                          help="names of the policy's cameras in the calibration source, where they differ")
+    quantize.add_argument("--seed", type=int, default=0, help="of a random choice (default: %(default)s)")
     quantize.add_argument("--threads", type=int, help="CPU threads (default: all usable CPUs)")
     quantize.add_argument("--allow-unsupported", action="store_true",
                           help="save although the method cannot quantize a layer that it wanted")
@@ -246,10 +256,9 @@ def _protocol(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.layout import layout_table
+    from bench.layout import layout
 
-    print(layout_table(args.policy, args.method))
-    return 0
+    return layout(args.policy, args.method)
 
 
 def _doctor(args: argparse.Namespace, arguments: Sequence[str]) -> int:

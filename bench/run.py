@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from bench.calibration.source import refuse_overlap
 from bench.errors import StoreMismatch
 from bench.folder import write_json
 from bench.player import TIMEOUT_S, Player
@@ -84,6 +85,7 @@ def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] |
     """Write the audit; raise `StoreMismatch` if earlier episodes of the variant ran on another quantization."""
     if audit is None:
         return
+    refuse_overlap(f"{variant.method!r}", audit.get("calibration_episodes", ()), store.header.spec.episodes())
     path = store.folder.audit(variant.variant_id)
     if path.exists():
         old, new = (_without_diagnostics(a) for a in (json.loads(path.read_text()), json.loads(json.dumps(audit))))

@@ -33,6 +33,8 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    denoises: bool = False
+    """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
     """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
     resolve: str | None = None
@@ -64,7 +66,8 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
-                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True),
+                               denoises=True),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

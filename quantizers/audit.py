@@ -69,6 +69,8 @@ class QuantAudit:
     """Bits of codes, scales and positions per weight of the same layers."""
     layers: tuple[LayerAudit, ...]
     """One entry for every Linear, in forward order."""
+    calibration_episodes: tuple[str, ...] = ()
+    """The episodes that the calibration set comes from, each once; none of them may be evaluated on."""
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     """What the method measured about itself, such as the rank correlation of its sensitivity."""
 
@@ -79,4 +81,6 @@ class QuantAudit:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> QuantAudit:
         """The audit that `to_json` wrote. Raises TypeError for unknown or missing fields."""
-        return cls(**{**data, "layers": tuple(LayerAudit(**layer) for layer in data["layers"])})
+        tuples = {"layers": tuple(LayerAudit(**layer) for layer in data["layers"]),
+                  "calibration_episodes": tuple(data.get("calibration_episodes", ()))}
+        return cls(**{**data, **tuples})

@@ -28,12 +28,7 @@ def check_folds(module: nn.Module, layout: ModelLayout, calibration: Calibration
         return
     batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
     with torch.no_grad():
-        expected = layout.forward(module, batch).clone()
-        if not torch.isfinite(expected).all():
-            raise ValueError(
-                "the actions of the full-precision network hold NaN or infinite values on the first calibration "
-                "sample; the checkpoint or the observation is broken"
-            )
+        expected = _expected(module, layout, batch)
         if _deviation(module, layout, sites, batch, expected, seed) <= _tolerance(module):
             return
         for site in sites:
@@ -55,13 +50,24 @@ def check_unchanged(
     """
     batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
     with torch.no_grad():
-        deviation = _relative(layout.forward(moved, batch), layout.forward(module, batch))
+        expected = _expected(module, layout, batch)
+        deviation = _relative(layout.forward(moved, batch), expected)
     if not deviation <= _tolerance(module):
         raise LayoutError(
             f"{what} move the actions by {deviation:.1e} of the largest, before anything is rounded; the limit is "
             f"{_tolerance(module):.1e}; correct the folds and attention sites in the layout of the policy"
         )
     return deviation
+
+
+def _expected(module: nn.Module, layout: ModelLayout, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    actions = layout.forward(module, batch).clone()
+    if not torch.isfinite(actions).all():
+        raise ValueError(
+            "the actions of the full-precision network hold NaN or infinite values on the first calibration sample; "
+            "the checkpoint or the observation is broken"
+        )
+    return actions
 
 
 def _relative(actions: torch.Tensor, expected: torch.Tensor) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -112,14 +112,13 @@ def quantize_(
     """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
 
     Raises TypeError for a config without a method, and ValueError if the layout and the module disagree on the Linears,
-    if nothing is in scope, if a weight is not finite or does not fit the method, or if calibration is missing. The
-    module is untouched in all of these cases.
+    if nothing is in scope, if a weight is not finite or does not fit the method, if calibration is missing, or if the
+    method corrects a kind of head that the network does not have. The module is untouched in all of these cases.
     """
     if type(config) not in _PLANNERS:
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
         raise TypeError(f"no method for a config of type {type(config).__name__}; known types are {known}")
     name = method_name(config)
-    check_head(config, layout.denoiser is not None)
     if not METHODS[name].needs_calibration:
         calibration = None
     elif calibration is None:
@@ -129,10 +128,12 @@ def quantize_(
             f"method {name!r} needs a calibration set of at least {METHODS[name].least_samples} observations, and this "
             f"one has {calibration.samples()}; record more"
         )
+    check_head(config, layout.denoiser is not None)
     linears = accounted(module, layout)
     reasons = reasons_to_keep(module, layout, config)
     wanted = {site: layer for site, layer in linears.items() if site not in reasons}
-    _check_weights(wanted, name, config)
+    check_scope(wanted, config)
+    _check_weights(wanted)
 
     held_full, storage_full = held_bytes(module), storage_bytes(module)
     bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
@@ -167,6 +168,7 @@ def quantize_(
         backend=backend,
         integer_arithmetic=backend not in ("none", "reference"),
         calibration_digest=None if calibration is None else calibration.digest,
+        calibration_episodes=() if calibration is None else tuple(dict.fromkeys(calibration.episodes)),
         storage_bytes_full=storage_full,
         storage_bytes=storage_bytes(module),
         held_bytes_full=held_full,
@@ -200,9 +202,16 @@ def accounted(module: nn.Module, layout: ModelLayout) -> dict[str, nn.Linear]:
     return {name: actual[name] for name in named}
 
 
-def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig) -> None:
+def check_scope(wanted: Mapping[str, nn.Linear], config: QuantConfig) -> None:
+    """Raise ValueError if a method is left with nothing to quantize."""
     if not wanted and not isinstance(config, Identity):
-        raise ValueError(f"method {name!r} has nothing to quantize: no Linear has a role among {config.roles}")
+        raise ValueError(
+            f"method {method_name(config)!r} has nothing to quantize: no Linear that it could replace has a role among "
+            f"{', '.join(config.roles)}"
+        )
+
+
+def _check_weights(wanted: dict[str, nn.Linear]) -> None:
     for site, layer in wanted.items():
         if not torch.isfinite(layer.weight).all():
             raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")

@@ -12,7 +12,8 @@ from quantizers.registry import parse_method
 from quantizers.saved import AUDIT, CONFIG, MODEL, Origin
 from quantizers.storage import save_quantized
 
-CALIBRATED = ["smoothquant:alpha=0.5", "awq:ratios=2", "gptq", "omniquant:epochs=1"]
+CALIBRATED = ["smoothquant:alpha=0.5", "awq:ratios=2", "gptq", "omniquant:epochs=1",
+              "quantvla:temperature=false,balance=false", "omega-qvla:head_scales=token,activation_scales=tensor"]
 
 
 @pytest.mark.parametrize("text", CALIBRATED)
@@ -45,11 +46,17 @@ def test_a_fold_through_a_shared_weight_is_an_error(text, policy, layout, calibr
         quantize_(policy, layout, parse_method(text), calibration)
 
 
-@pytest.mark.parametrize("text", [f"{text},group=7" for text in (*CALIBRATED[1:], "smoothquant:w4a16", "gptq:w3")])
+@pytest.mark.parametrize("text", [f"{text},group=7" for text in (*CALIBRATED[1:4], "smoothquant:w4a16", "gptq:w3")])
 def test_every_method_names_the_layer_that_a_group_does_not_divide(text, policy, layout, calibration):
     with pytest.raises(ValueError, match="layer 'vision'.*group size 7 does not divide the 24 inputs"):
-        quantize_(policy, layout, parse_method(text.replace("gptq,", "gptq:").replace("awq,", "awq:")), calibration)
+        quantize_(policy, layout, parse_method(text.replace("gptq,", "gptq:")), calibration)
     assert not any(isinstance(part, QuantLinear) for part in policy.modules())
+
+
+@pytest.mark.parametrize("text", [f"{text},group=7" for text in CALIBRATED[4:]])
+def test_methods_of_a_narrower_scope_name_the_first_layer_in_it(text, policy, layout, calibration):
+    with pytest.raises(ValueError, match="layer 'blocks.0.q'.*group size 7 does not divide the 24 inputs"):
+        quantize_(policy, layout, parse_method(text), calibration)
 
 
 def test_four_bit_activations_say_what_multiplies_them(policy, layout):
