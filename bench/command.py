@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.calibration.source import refuse_overlap
+from bench.sources.source import refuse_overlap
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
@@ -22,6 +22,7 @@ from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import calibration_episodes, named_folder, saved_config
+from bench.serve.remote import trained_on
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name
@@ -150,8 +151,8 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
 
 def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
     """The profile in full, with what keeps this policy's run from being the published evaluation."""
-    protocol, policy = PROTOCOLS[spec.protocol], spec.variants[0].policy
-    return {**protocol.to_json(), "deviations": protocol.deviations(policy, policy_entry(policy).trained_on)}
+    protocol, baseline = PROTOCOLS[spec.protocol], spec.variants[0]
+    return {**protocol.to_json(), "deviations": protocol.deviations(baseline.policy, trained_on(baseline))}
 
 
 def legal_policy(suite: str, name: str | None) -> str:

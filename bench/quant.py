@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.calibration.source import BATCH
+from bench.sources.source import BATCH
 from bench.drift import compare_actions
 from bench.timing.cpu import CpuProbe
 from bench.timing.interleave import interleaved

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.calibration.source import SAMPLES, Choice, Views, calibration_set, open_source
+from bench.sources.source import SAMPLES, Choice, Views, calibration_set, open_source
 from bench.errors import UsageError
 from bench.policies import policy_entry
 from bench.provenance import usable_cpus
@@ -76,7 +76,8 @@ def calibrated_by(args: argparse.Namespace, variant: PolicyVariant) -> Callable[
         raise UsageError(f"policy {variant.policy!r} does not declare its cameras and the size of their pictures in "
                          "policies/registry.py, so a source cannot be fitted to it; use its own observations")
     trained = entry.trained_on
-    views = Views(trained.cameras, trained.image_size, camera_names(args.cameras, trained.cameras))
+    views = Views(trained.cameras, trained.image_size, camera_names(args.cameras, trained.cameras),
+                  trained.state != "none")
     source = open_source(Path(args.calibration), views)
     choice.of(source, SAMPLES)
     return lambda policy: calibration_set(policy, source, choice)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from bench.calibration.source import refuse_overlap
+from bench.sources.source import refuse_overlap
 from bench.errors import StoreMismatch
 from bench.folder import write_json
 from bench.player import TIMEOUT_S, Player

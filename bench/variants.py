@@ -10,12 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.calibration.source import Choice, calibration_set
+from bench.sources.source import Choice, calibration_set
 from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.serve.remote import connected, server_config
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
+from policies.errors import PolicyError
 from policies.registry import PolicyEntry, checkpoint_folder, make_policy
 
 if TYPE_CHECKING:  # they import torch, and names are checked before that
@@ -54,9 +56,10 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
-    for variant in made:
-        _check_head(variant, entry)
+    for method in wanted:
+        _check_head(method, policy, entry)
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -85,16 +88,16 @@ def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
     Raises `UsageError` if the checkpoint is not here. Calibration observations lie there too, so other ones are another
-    variant; the model card is words about the checkpoint, not a part of it.
+    variant; a model card is words about the checkpoint, and code that lies beside it is never run.
     """
     try:
         relative = checkpoint_folder(entry)
-    except OSError as error:
+    except PolicyError as error:
         raise UsageError(f"policy {name!r}: {error}") from error
     if relative is None:
         return None
     folder = package_root() / relative
-    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
+    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix not in (".md", ".py"))
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
@@ -118,11 +121,16 @@ def build(
     Raises `SpecMismatch` if the policy is not what its entry declares.
     """
     entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
         return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
-    policy = make_policy(entry)
+    try:
+        policy = make_policy(entry)
+    except (PolicyError, OSError) as error:
+        raise UsageError(f"policy {variant.policy!r}: {error}") from error
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "
@@ -134,7 +142,10 @@ def build(
 
     calibration = None
     if METHODS[variant.config["method"]].needs_calibration:
-        calibration = (calibrate or own_calibration)(policy)
+        try:
+            calibration = (calibrate or own_calibration)(policy)
+        except PolicyError as error:
+            raise UsageError(f"method {variant.method!r} of policy {variant.policy!r}: {error}") from error
     return policy, quantize_(policy.module, policy.layout, from_json(variant.config), calibration).to_json()
 
 
@@ -151,16 +162,16 @@ def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -
                          f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
 
 
-def _check_head(variant: PolicyVariant, entry: PolicyEntry) -> None:
-    if variant.config["method"] == REPEAT:
+def _check_head(method: str, policy: str, entry: PolicyEntry) -> None:
+    if method == REPEAT:
         return
     from quantizers.registry import from_json
     from quantizers.scope import check_head
 
     try:
-        check_head(from_json(variant.config), entry.denoises)
+        check_head(from_json(_config_json(method)), entry.denoises)
     except ValueError as error:
-        raise UsageError(f"method {variant.method!r} on {variant.policy!r}: {error}") from error
+        raise UsageError(f"method {method!r} on {policy!r}: {error}") from error
 
 
 def _config_json(method: str) -> dict[str, Any]:

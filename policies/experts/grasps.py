@@ -22,8 +22,8 @@ _HAND: tuple[tuple[tuple[float, float], ...], ...] = (
 """The open fingers and the gap between the pads in the hand's own frame, from its collision meshes; the direction out
 of the palm is the last."""
 _PALM = ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031))
-_ABOVE = ((-0.032, 0.032), (-0.104, 0.104), (-0.330, -0.150))
-"""Where the palm comes from on its way down."""
+_ABOVE = ((-0.045, 0.045), (-0.125, 0.125), (-0.330, -0.150))
+"""Where the palm comes from on its way down, not quite straight."""
 
 
 def _boxes(ranges: tuple[tuple[tuple[float, float], ...], ...]) -> Parts:

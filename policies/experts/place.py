@@ -22,7 +22,7 @@ from policies.experts.grasps import (
 )
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import Spot, spot_of
-from policies.experts.under import way_out
+from policies.experts.under import PALM_HALF_M, PALM_REACH_M, way_out
 
 ALIGNED_M = 0.008
 """Horizontal error below which the hand goes straight down."""
@@ -41,8 +41,10 @@ MOST_YAW_RAD = 1.7
 """Turn of the hand about the vertical that the last joint of the arm allows."""
 FAR_M = 0.10
 """Distance from the spot beyond which an object is not lifted against furniture; near it, some may well be above."""
-WIDE_M = 0.085
-"""How near to the hand's way things count as being on it."""
+WIDE_M, BESIDE_M = 0.085, 0.015
+"""How near to the hand's way things count as being on it, and how near to the way of the palm."""
+PALM_ABOVE_M = 0.03
+"""Height of the palm above the point between the finger tips."""
 
 
 def transport(scene: Scene, goal: Goal) -> Move:
@@ -116,15 +118,19 @@ def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray
 
 
 def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float:
-    """Height of the tallest thing, apart from those named, on the straight way from the hand to `target`."""
+    """Height to pass with the finger tips, without a margin, above all things apart from those named that are near the
+    straight way from the hand to `target`; beside the fingers the palm passes over, which is higher."""
     way = scene.hand[:2] + np.linspace(0.0, 1.0, 12)[:, None] * (target[:2] - scene.hand[:2])
+    x, along, _ = abs(scene.hand_rotation.T[..., :2])
+    palm = along * PALM_REACH_M + x * PALM_HALF_M + BESIDE_M
     height = -np.inf
     for name, parts in scene.parts.items():
         if name in without:
             continue
         low, high = parts.corners().swapaxes(0, 1)
-        near = (way[:, None] > low[:, :2] - WIDE_M) & (way[:, None] < high[:, :2] + WIDE_M)
-        height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf))
+        for wide, below in ((WIDE_M, 0.0), (palm, PALM_ABOVE_M)):
+            near = (way[:, None] > low[:, :2] - wide) & (way[:, None] < high[:, :2] + wide)
+            height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf) - below)
     return float(height)
 
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bench.calibration.pictures import checked_state, fitted, read_picture
-from bench.calibration.source import Seen, Source, Views
+from bench.sources.pictures import checked_state, fitted, read_picture
+from bench.sources.source import Seen, Source, Views
 from bench.errors import UsageError
-from envs.types import Observation
+from envs.types import STATE_DIM, Observation
 
 STATE = "observation.state"
 """The column that a state is read from."""
@@ -53,12 +53,13 @@ def source(root: Path, views: Views) -> Source:
     info = json.loads((root / "meta" / "info.json").read_text())
     features = info.get("features", {})
     keys = _keys(root, features, views)
-    if STATE not in features:
+    if STATE not in features and views.state:
         raise UsageError(f"{root} has no {STATE}, which policies here read; its features are {', '.join(features)}")
     files = sorted((root / "data").glob("*/*.parquet"))
     if not files:
         raise UsageError(f"{root} has no data/*/*.parquet; it was not downloaded completely")
-    rows = pa.concat_tables([pq.read_table(path, columns=list(_COLUMNS)) for path in files])
+    columns = [name for name in _COLUMNS if name != STATE or name in features]
+    rows = pa.concat_tables([pq.read_table(path, columns=columns) for path in files])
     order = pc.sort_indices(rows, [("episode_index", "ascending"), ("timestamp", "ascending")])
     opened = DataSet(root, info, rows.take(order), _tasks(root), _episodes(root), keys)
     return Source(f"LeRobot data set {root}", opened.rows.num_rows, lambda indices: _load(opened, indices, views))
@@ -99,7 +100,8 @@ def _load(data: DataSet, indices: Sequence[int], views: Views) -> list[Seen]:
     for number, row in enumerate(rows):
         where = f"{data.root}, episode {row['episode_index']} at {row['timestamp']:g} s"
         images = {camera: frames[number] for camera, frames in pictures.items()}
-        observation = Observation(images, checked_state(row[STATE], where), data.tasks[row["task_index"]])
+        state = checked_state(row.get(STATE, np.zeros(STATE_DIM)), where)
+        observation = Observation(images, state, data.tasks[row["task_index"]])
         found.append((observation, f"{data.root.name}/{row['episode_index']}"))
     return found
 

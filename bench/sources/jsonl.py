@@ -2,7 +2,7 @@
 
     {"image": {"agentview": "0001.png", "wrist": "0001w.png"}, "text": "pick up the milk", "state": [8 numbers]}
 
-`image` is a path alone for a policy with one camera. Paths are relative to the file. `prompt` and `instruction` are
+`image` is a path alone for a policy with one camera, and one that reads no proprioception needs no `state`. Paths are relative to the file. `prompt` and `instruction` are
 other names of `text`; `episode` names where the line comes from. A line that cannot be used is an error, not skipped.
 """
 
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.calibration.pictures import checked_state, read_picture
-from bench.calibration.source import Seen, Source, Views
+from bench.sources.pictures import checked_state, read_picture
+from bench.sources.source import Seen, Source, Views
 from bench.errors import UsageError
-from envs.types import Observation
+from envs.types import STATE_DIM, Observation
 
 TEXT = ("text", "prompt", "instruction")
 """Names of the instruction."""
@@ -57,6 +57,8 @@ def _line(text: str, where: str, folder: Path, views: Views) -> Line:
         raise UsageError(f"{where}: not JSON: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{where}: must be an object with image, text and state, got {text[:40]!r}")
+    if "state" not in data and not views.state:
+        data["state"] = [0.0] * STATE_DIM
     for names in (TEXT, IMAGE, ("state",)):
         if sum(name in data for name in names) != 1:
             raise UsageError(f"{where}: needs {' or '.join(names)}, once; it has {', '.join(data) or 'nothing'}")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.calibration import jsonl
-from bench.calibration.source import Views
+from bench.sources import jsonl
+from bench.sources.source import Views
 from bench.errors import UsageError
-from tests.bench.calibration.conftest import STATE
+from tests.bench.sources.conftest import STATE
 
 ONE, TWO = Views(("agentview",), 32, {}), Views(("agentview", "wrist"), 32, {"wrist": "hand"})
 
@@ -31,6 +31,12 @@ def test_pictures_by_camera_may_have_other_names_and_larger_sizes(tmp_path, line
     ((observation, episode),) = jsonl.source(path, TWO).load([0])
     assert observation.images["agentview"].shape == (32, 32, 3) and episode == "mine"
     assert np.abs(observation.images["agentview"].mean((0, 1)) - [200, 10, 10]).max() < 4
+
+
+def test_a_policy_without_proprioception_needs_none(lines):
+    lines.write_text(json.dumps({"image": "0.png", "text": "x"}))
+    ((observation, _),) = jsonl.source(lines, Views(("agentview",), 32, {}, state=False)).load([0])
+    assert not observation.state.any()
 
 
 GOOD = {"image": "0.png", "text": "x", "state": STATE}

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from bench.calibration import lerobot
-from bench.calibration.source import Views
+from bench.sources import lerobot
+from bench.sources.source import Views
 from bench.errors import UsageError
-from tests.bench.calibration.conftest import EPISODES, LENGTH, STATE, shade
+from tests.bench.sources.conftest import EPISODES, LENGTH, STATE, shade
 
 VIEWS = Views(("agentview",), 32, {})
 
@@ -43,8 +43,10 @@ def test_what_is_missing_is_named(dataset):
         tasks.unlink()
     with pytest.raises(UsageError, match="neither meta/tasks.parquet nor meta/tasks.jsonl"):
         lerobot.source(dataset, VIEWS)
+    (dataset / "meta" / "tasks.jsonl").write_text('{"task_index": 0, "task": "x"}')
     info = json.loads((dataset / "meta" / "info.json").read_text())
     del info["features"]["observation.state"]
     (dataset / "meta" / "info.json").write_text(json.dumps(info))
     with pytest.raises(UsageError, match="has no observation.state"):
         lerobot.source(dataset, VIEWS)
+    assert lerobot.source(dataset, Views(("agentview",), 32, {}, state=False)).count == EPISODES * LENGTH

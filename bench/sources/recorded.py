@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.calibration.source import Seen, Source
+from bench.sources.source import Seen, Source
 from bench.errors import UsageError
 from bench.recorders import load_observations
 

@@ -39,6 +39,8 @@ class Views:
     """Side of its square pictures, in pixels."""
     keys: dict[str, str]
     """Camera -> name of its pictures in the source, for those that the user named."""
+    state: bool = True
+    """Whether it reads proprioception; a source need not have any for one that does not."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Choice:
 
 def open_source(path: Path, views: Views) -> Source:
     """The source that a path means. Raises `UsageError` if it means none."""
-    from bench.calibration import jsonl, lerobot, recorded
+    from bench.sources import jsonl, lerobot, recorded
 
     if path.is_file():
         return jsonl.source(path, views)

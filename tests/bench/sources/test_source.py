@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.calibration.source import Choice, Source, Views, open_source, overlap, refuse_overlap
+from bench.sources.source import Choice, Source, Views, open_source, overlap, refuse_overlap
 from bench.errors import UsageError
 from bench.spec import EpisodeKey
 
