@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.sources.source import refuse_overlap
 from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
@@ -23,6 +22,7 @@ from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import calibration_episodes, named_folder, saved_config
 from bench.serve.remote import trained_on
+from bench.sources.source import refuse_overlap
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name

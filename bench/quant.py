@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.sources.source import BATCH
 from bench.drift import compare_actions
+from bench.sources.source import BATCH
 from bench.timing.cpu import CpuProbe
 from bench.timing.interleave import interleaved
 from bench.timing.samples import speedup

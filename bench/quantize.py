@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.sources.source import SAMPLES, Choice, Views, calibration_set, open_source
 from bench.errors import UsageError
 from bench.policies import policy_entry
 from bench.provenance import usable_cpus
 from bench.saved import VARIANTS
+from bench.sources.source import SAMPLES, Choice, Views, calibration_set, open_source
 from bench.spec import PolicyVariant
 from bench.variants import build, one_variant, require_supported
 from quantizers.registry import METHODS

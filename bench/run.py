@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from bench.sources.source import refuse_overlap
 from bench.errors import StoreMismatch
 from bench.folder import write_json
 from bench.player import TIMEOUT_S, Player
 from bench.progress import Progress
 from bench.records import EpisodeRecord, RunStore
 from bench.schedule import batches, partner, wanted
+from bench.sources.source import refuse_overlap
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 from bench.workers import Crew
 

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.sources.source import Choice, calibration_set
 from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
 from bench.serve.remote import connected, server_config
+from bench.sources.source import Choice, calibration_set
 from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
 from policies.errors import PolicyError

@@ -76,7 +76,9 @@ class QuantAudit:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers for `json.dumps`."""
-        return dataclasses.asdict(self) | {"layers": [dataclasses.asdict(layer) for layer in self.layers]}
+        lists = {"layers": [dataclasses.asdict(layer) for layer in self.layers],
+                 "calibration_episodes": list(self.calibration_episodes)}
+        return dataclasses.asdict(self) | lists
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> QuantAudit:

@@ -2,8 +2,9 @@
 
     {"image": {"agentview": "0001.png", "wrist": "0001w.png"}, "text": "pick up the milk", "state": [8 numbers]}
 
-`image` is a path alone for a policy with one camera, and one that reads no proprioception needs no `state`. Paths are relative to the file. `prompt` and `instruction` are
-other names of `text`; `episode` names where the line comes from. A line that cannot be used is an error, not skipped.
+`image` is a path alone for a policy with one camera, and one that reads no proprioception needs no `state`. Paths are
+relative to the file. `prompt` and `instruction` are other names of `text`; `episode` names where the line comes from. A
+line that cannot be used is an error, not skipped.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UsageError
 from bench.sources.pictures import checked_state, read_picture
 from bench.sources.source import Seen, Source, Views
-from bench.errors import UsageError
 from envs.types import STATE_DIM, Observation
 
 TEXT = ("text", "prompt", "instruction")

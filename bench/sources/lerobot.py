@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bench.errors import UsageError
 from bench.sources.pictures import checked_state, fitted, read_picture
 from bench.sources.source import Seen, Source, Views
-from bench.errors import UsageError
 from envs.types import STATE_DIM, Observation
 
 STATE = "observation.state"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.sources.source import Seen, Source
 from bench.errors import UsageError
 from bench.recorders import load_observations
+from bench.sources.source import Seen, Source
 
 
 def source(run: Path) -> Source:

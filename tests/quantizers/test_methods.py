@@ -59,6 +59,27 @@ def test_methods_of_a_narrower_scope_name_the_first_layer_in_it(text, policy, la
         quantize_(policy, layout, parse_method(text), calibration)
 
 
+STATISTICS = ["smoothquant:alpha=0.5", "awq:ratios=3,clip_steps=3", "gptq", "omniquant:epochs=0",
+              "qvla:check_channels=0",
+              "quantvla:temperature=false,balance=false,activation_scales=tensor", "omega-qvla:head_scales=token"]
+"""Without the steps of training, which go over the batches in order."""
+
+
+@pytest.mark.parametrize("text", STATISTICS)
+def test_every_batch_decides_what_a_method_does_and_their_order_does_not(text, policy, layout, calibration):
+    first, second = calibration.batches
+    louder = dict(second) | {"image": second["image"] * 3}
+
+    def answers(*batches: dict[str, torch.Tensor]) -> torch.Tensor:
+        module = copy.deepcopy(policy)
+        quantize_(module, layout, parse_method(text), CalibrationSet.of(batches))
+        return layout.forward(module, first)
+
+    made = answers(first, second)
+    torch.testing.assert_close(answers(second, first), made, rtol=0.02, atol=0.02 * made.abs().max().item())
+    assert not torch.equal(answers(first, louder), made)
+
+
 def test_four_bit_activations_say_what_multiplies_them(policy, layout):
     audit = quantize_(copy.deepcopy(policy), layout, parse_method("rtn:w4a4,backend=cpu"))
     assert audit.integer_arithmetic and "8-bit integer product" in audit.diagnostics["arithmetic"]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.errors import UsageError
 from bench.sources import jsonl
 from bench.sources.source import Views
-from bench.errors import UsageError
 from tests.bench.sources.conftest import STATE
 
 ONE, TWO = Views(("agentview",), 32, {}), Views(("agentview", "wrist"), 32, {"wrist": "hand"})

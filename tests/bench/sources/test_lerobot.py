@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from bench.errors import UsageError
 from bench.sources import lerobot
 from bench.sources.source import Views
-from bench.errors import UsageError
 from tests.bench.sources.conftest import EPISODES, LENGTH, STATE, shade
 
 VIEWS = Views(("agentview",), 32, {})

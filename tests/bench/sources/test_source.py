@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.sources.source import Choice, Source, Views, open_source, overlap, refuse_overlap
 from bench.errors import UsageError
+from bench.sources.source import Choice, Source, Views, open_source, overlap, refuse_overlap
 from bench.spec import EpisodeKey
 
 VIEWS = Views(("agentview",), 32, {})
