@@ -17,7 +17,7 @@ from bench.sources.source import SAMPLES, Choice, Views, calibration_set, open_s
 from bench.spec import PolicyVariant
 from bench.variants import build, one_variant, require_supported
 from quantizers.registry import METHODS
-from quantizers.saved import Origin, folder_bytes, require_free
+from quantizers.saved import Origin, StorageError, folder_bytes, require_free
 
 if TYPE_CHECKING:
     from policies.base import Policy
@@ -44,8 +44,7 @@ def quantize(args: argparse.Namespace) -> int:
             require_supported(variant, audit)
         origin = Origin(variant.policy, variant.method, variant.weights, policy.network_config())
         wide = save_quantized(policy.module, folder, QuantAudit.from_json(audit), origin)
-    except ValueError as error:
-        # What a quantizer finds wrong with the network, the method or the observations; it names what and where.
+    except StorageError as error:
         raise UsageError(str(error)) from error
     written, full = folder_bytes(folder), audit["storage_bytes_full"]
     print(f"wrote {folder}: {written:,} bytes; the full-precision network takes {full:,} as float16"

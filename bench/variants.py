@@ -118,7 +118,7 @@ def build(
     """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
     `calibrate` is asked for a calibration set if the method needs one; by default the policy's own observations serve.
-    Raises `SpecMismatch` if the policy is not what its entry declares.
+    Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
     entry = policy_entry(variant.policy)
     if SERVER in variant.config:
@@ -146,7 +146,10 @@ def build(
             calibration = (calibrate or own_calibration)(policy)
         except PolicyError as error:
             raise UsageError(f"method {variant.method!r} of policy {variant.policy!r}: {error}") from error
-    return policy, quantize_(policy.module, policy.layout, from_json(variant.config), calibration).to_json()
+    try:
+        return policy, quantize_(policy.module, policy.layout, from_json(variant.config), calibration).to_json()
+    except ValueError as error:
+        raise UsageError(f"method {variant.method!r} cannot quantize {variant.policy!r}: {error}") from error
 
 
 def own_calibration(policy: Any) -> CalibrationSet:
