@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from quantizers.audit import LayerAudit, QuantAudit
+from quantizers.audit import LayerAudit, QuantAudit, Status
 from quantizers.awq import AWQ, plan_awq
 from quantizers.backends import Backend
 from quantizers.calibration import CalibrationSet
@@ -112,9 +112,10 @@ def quantize_(
 ) -> QuantAudit:
     """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
 
-    Raises TypeError for a config without a method, and ValueError if the layout and the module disagree on the Linears,
-    if nothing is in scope, if a weight is not finite or does not fit the method, if calibration is missing, or if the
-    method corrects a kind of head that the network does not have. The module is untouched in all of these cases.
+    A layer that packing would make larger is kept, unless its neighbours were rewritten for it. Raises TypeError for a
+    config without a method, and ValueError if the layout and the module disagree on the Linears, if nothing is in
+    scope, if a weight is not finite or does not fit the method, if calibration is missing, or if the method corrects a
+    kind of head that the network does not have. The module is untouched in all of these cases.
     """
     if type(config) not in _PLANNERS:
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
@@ -143,11 +144,14 @@ def quantize_(
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
     if planned.module is None:
-        replacements = _stream_(module, linears, wanted, config, planned, backend)
+        replacements, losing = _stream_(module, linears, wanted, config, planned, backend)
+        reasons |= losing
     else:
         replacements = {site: planned.module.get_submodule(site) for site in wanted}
         for site, layer in replacements.items():
             replace_(module, site, layer)
+    if not replacements:
+        backend, backend_reason = "none", None
     moved = () if planned.module is None else adopt_(module, planned.module, replacements)
     if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
         follow_(module, layout.denoiser)
@@ -225,22 +229,28 @@ def _stream_(
     config: QuantConfig,
     planned: Plan,
     backend: Backend,
-) -> dict[str, QuantLinear]:
+) -> tuple[dict[str, QuantLinear], dict[str, tuple[Status, str]]]:
     """Quantize one layer after the other, and let go of each before the next: no two copies of a network are held.
 
-    What could be refused is tried on a row of every width first, while the module is still untouched. The tables lose
-    their hold of the old layers too.
+    A layer that is smaller as it is, such as one of few inputs, whose scales outweigh what codes save, is left alone;
+    these come second, with the sizes that were measured. What could be refused is tried on a row of every width first,
+    while the module is still untouched. The tables lose their hold of the old layers too.
     """
     for site, layer in wanted.items():
         bits = planned.bits[site]
         rows = [int((bits == width).nonzero()[0]) for width in bits.unique()] if len(bits) == layer.out_features else []
         _quantized(site, layer, config, planned, backend, rows or None)
     replacements: dict[str, QuantLinear] = {}
+    losing: dict[str, tuple[Status, str]] = {}
     for site in wanted:
-        replacements[site] = _quantized(site, wanted[site], config, planned, backend)
+        made, full = _quantized(site, wanted[site], config, planned, backend), storage_bytes(wanted[site])
+        if made.stored_bytes() > full:
+            losing[site] = "kept", f"packed it would take {made.stored_bytes():,} bytes, as float16 it takes {full:,}"
+            continue
+        replacements[site] = made
         linears[site] = wanted[site] = replacements[site]
         replace_(module, site, replacements[site])
-    return replacements
+    return replacements, losing
 
 
 def _quantized(
