@@ -39,7 +39,11 @@ BASELINE ?= baseline.json
 MODE ?= fast
 ARGS ?=
 
+LEROBOT_PYTHON ?= python3.12
+LEROBOT_VENV ?= .venv-lerobot
+
 STAMP := $(VENV)/.installed
+LEROBOT_STAMP := $(LEROBOT_VENV)/.installed
 RAY_STAMP := $(VENV)/.ray
 INSTALLED := $(STAMP) $(if $(filter ray,$(RUNNER)),$(RAY_STAMP))
 RUN_PYTHON := $(VENV)/bin/python
@@ -47,7 +51,7 @@ SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant bench-kernels bench-7b calibration parity list preflight report time trials review \
-  verify assets pocket pocket-data test lint clean
+  verify assets pocket pocket-data lerobot test test-lerobot lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -89,6 +93,7 @@ help: ## show targets and variables
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
+	@echo "  LEROBOT_PYTHON  Python 3.12 that makes $(LEROBOT_VENV)       now: $(LEROBOT_PYTHON)"
 
 venv: $(INSTALLED) ## create .venv with exactly the versions of constraints.txt
 
@@ -191,9 +196,23 @@ pocket: $(STAMP) ## train the pocket policy again (hours; its weights are in the
 test: $(STAMP) ## pass the tests
 	$(RUN_PYTHON) -m pytest $(ARGS)
 
+lerobot: $(LEROBOT_STAMP) ## create .venv-lerobot with LeRobot and the versions of constraints-lerobot.txt (Python 3.12, 7 GB)
+
+$(LEROBOT_STAMP): constraints-lerobot.txt
+	@$(LEROBOT_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' \
+	  || { echo "LeRobot 0.5.1 needs Python 3.12; name it: make LEROBOT_PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(LEROBOT_VENV)/bin/python || $(LEROBOT_PYTHON) -m venv $(LEROBOT_VENV)
+	@# The list is whole: without LeRobot's cameras, motors, viewers and flash-attn, none of which its networks import.
+	$(LEROBOT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-lerobot.txt
+	$(LEROBOT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+test-lerobot: $(LEROBOT_STAMP) ## pass the tests of the policies in LeRobot's classes, in .venv-lerobot
+	$(LEROBOT_VENV)/bin/python -m pytest -W ignore tests/policies/lerobot $(ARGS)
+
 lint: $(STAMP) ## check style
 	$(RUN_PYTHON) -m ruff check $(SOURCES)
 
-clean: ## delete .venv and caches; runs/ and variants/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## delete .venv, .venv-lerobot and caches; runs/ and variants/ stay
+	rm -rf $(VENV) $(LEROBOT_VENV) .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find $(SOURCES) -name __pycache__ -type d -exec rm -rf {} +
