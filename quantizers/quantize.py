@@ -61,39 +61,16 @@ def _plan_rtn(module, layout, linears, config, calibration) -> Plan:
     return Plan(plan_rtn(linears, config), config.group_size)
 
 
-@planner(SmoothQuant)
-def _plan_smoothquant(module, layout, linears, config, calibration) -> Plan:
-    return plan_smoothquant(module, layout, linears, config, calibration)
-
-
-@planner(AWQ)
-def _plan_awq(module, layout, linears, config, calibration) -> Plan:
-    return plan_awq(module, layout, linears, config, calibration)
-
-
-@planner(GPTQ)
-def _plan_gptq(module, layout, linears, config, calibration) -> Plan:
-    return plan_gptq(module, layout, linears, config, calibration)
-
-
-@planner(OmniQuant)
-def _plan_omniquant(module, layout, linears, config, calibration) -> Plan:
-    return plan_omniquant(module, layout, linears, config, calibration)
-
-
-@planner(QVLA)
-def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
-    return plan_qvla(module, layout, linears, config, calibration)
-
-
-@planner(QuantVLA)
-def _plan_quantvla(module, layout, linears, config, calibration) -> Plan:
-    return plan_quantvla(module, layout, linears, config, calibration)
-
-
-@planner(OmegaQVLA)
-def _plan_omega_qvla(module, layout, linears, config, calibration) -> Plan:
-    return plan_omega_qvla(module, layout, linears, config, calibration)
+for _kind, _function in (
+    (SmoothQuant, plan_smoothquant),
+    (AWQ, plan_awq),
+    (GPTQ, plan_gptq),
+    (OmniQuant, plan_omniquant),
+    (QVLA, plan_qvla),
+    (QuantVLA, plan_quantvla),
+    (OmegaQVLA, plan_omega_qvla),
+):
+    planner(_kind)(_function)
 
 
 def plan(
