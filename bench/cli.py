@@ -146,6 +146,10 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--workers", type=int,
                        help="processes that play at the same time; results are equal for equal --threads "
                        "(default: 1, or what the cluster has room for)")
+    bench.add_argument("--policy-device", default="cpu", help="where the policy computes, as torch.device names it "
+                       "(default: %(default)s)")
+    bench.add_argument("--batch", type=int, help="decisions of several workers made by one call of the policy; 1 is "
+                       "exact (default: 1 on the CPU, elsewhere as many as there are workers)")
     bench.add_argument("--runner", default="local", help="local: on this machine; ray: on the Ray cluster that "
                        "RAY_ADDRESS or a running `ray start` names, with equal results (default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
