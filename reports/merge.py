@@ -19,9 +19,10 @@ from reports.load import KEY_FIELDS, RECORD_FIELDS, RunData, RunFolderError, loa
 
 SAME = ("protocol", "assets", "packages", "renderer")
 """Parts of the header that must be equal."""
-SAME_SPEC = ("seed", "protocol", "assets", "latency", "margin_points", "stop", "divergence_mm", "threads")
+SAME_SPEC = ("seed", "protocol", "assets", "latency", "margin_points", "stop", "divergence_mm", "threads", "device",
+             "batch")
 """Parts of the spec that must be equal."""
-VOLATILE = ("latencies_ms", "wall_s", "peak_rss_bytes", "trace", "finished")
+VOLATILE = ("latencies_ms", "wall_s", "peak_rss_bytes", "peak_device_bytes", "recording_s", "trace", "finished")
 """What differs between two runs of the same episode on the same machine."""
 
 
@@ -74,7 +75,7 @@ def pooled_timings(runs: Sequence[RunData]) -> dict[str, dict[str, Any]]:
             if timing is None:
                 continue
             # What belongs to one variant alone stays as its run had it; the first run that has it is heard.
-            for name in ("energy", "estimates", "identities"):
+            for name in ("energy", "estimates", "identities", "stages", "memory"):
                 parts[name] = {**timing.get(name, {}), **parts.get(name, {})}
             parts.setdefault("facts", timing.get("facts", {}))
             timed = {vid: entry["samples_ms"] for vid, entry in timing["variants"].items()}
@@ -94,8 +95,8 @@ def pooled_timings(runs: Sequence[RunData]) -> dict[str, dict[str, Any]]:
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any]:
-    median, p95 = np.percentile(values, [50, 95])
-    return {"median_ms": float(median), "p95_ms": float(p95), "samples_ms": list(values)}
+    named = zip(("median_ms", "p90_ms", "p95_ms", "p99_ms"), np.percentile(values, [50, 90, 95, 99]), strict=True)
+    return {name: float(value) for name, value in named} | {"samples_ms": list(values)}
 
 
 def _range(values: Sequence[float]) -> dict[str, float]:

@@ -59,6 +59,10 @@ def notices(run: RunData) -> list[str]:
     if latency_name(run.header) != PAUSED:
         lines.append(f"The world went on while the policy decided (latency {latency_name(run.header)}). These figures "
                      "are not comparable with those of a world that waits.")
+    if run.header["spec"].get("batch", 1) > 1:
+        lines.append(f"Up to {run.header['spec']['batch']} decisions were made at once on "
+                     f"{run.header['spec'].get('device')}, which may round them otherwise than one alone: repeat what "
+                     "matters with a batch of 1, which is exact.")
     processors = sorted({*_nodes(run.header).values(), run.header["machine"].get("cpu")} - {None})
     if _nodes(run.header) and len(processors) > 1:
         lines.append(f"Episodes were played by different processors ({', '.join(processors)}), which may round sums "

@@ -19,7 +19,8 @@ from quantizers.storage import load_quantized_, save_quantized
 from tests.policies.openvla import tiny
 from tests.policies.openvla.conftest import POLICIES, made, observations
 
-METHODS = ("rtn:w4a8", "smoothquant:w8a8", "awq:w4", "gptq:w4", "omniquant:w4a4,epochs=1", "qvla:check_channels=2")
+METHODS = ("rtn:w4a8", "smoothquant:w8a8", "awq:w4", "gptq:w4", "omniquant:w4a4,epochs=1", "qvla:check_channels=2",
+           "quantvla:temperature=false,balance=false", "omega-qvla:head_scales=token")
 SEEN = observations(8)
 
 
@@ -58,7 +59,8 @@ def test_what_was_saved_acts_as_what_was_quantized(prepared, method, tmp_path):
     quantized = copy.copy(policy)
     quantized.module = copy.deepcopy(policy.module)
     audit = quantize_(quantized.module, policy.layout, parse_method(method), calibration)
-    assert {layer.role for layer in audit.layers if layer.status == "quantized"} == {"vision", "language"}
+    scope = {"vision", "language"} & set(parse_method(method).roles)
+    assert {layer.role for layer in audit.layers if layer.status == "quantized"} == scope
     origin = Origin(policy.name, method, None, quantized.network_config())
     save_quantized(quantized.module, tmp_path / "saved", audit, origin)
     network = json.loads((tmp_path / "saved" / "config.json").read_text())["network"]
