@@ -14,6 +14,7 @@ FORCE ?=
 DEVICE ?= auto
 TRIALS_CSV ?= docs/published_trials.csv
 OUT ?=
+CALIBRATION ?=
 ASSETS ?=
 PROTOCOL ?= oft
 STEPPING ?=
@@ -70,6 +71,7 @@ help: ## show targets and variables
 	@echo "  TIMINGS     files of make time for make report              now: $(TIMINGS)"
 	@echo "  DEVICE      device of make time, see make list              now: $(DEVICE)"
 	@echo "  OUT         what make quantize, time, trials and baseline write; empty: a name made of the rest  now: $(OUT)"
+	@echo "  CALIBRATION what make quantize looks at: JSON Lines, LeRobot data set or run; empty: the policy's own  now: $(CALIBRATION)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -147,7 +149,7 @@ gate-baseline: $(STAMP) ## play two episodes, and write .ci/gate/ again: after o
 
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
-	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(ARGS)
 
 serve: $(STAMP) ## serve POLICY, quantized with METHOD if it is named, to clients of openpi's protocol at HOST:PORT
 	@$(VENV)/bin/qvla-bench serve --policy '$(or $(POLICY),pocket-oft)' $(if $(METHOD),--method '$(METHOD)') \

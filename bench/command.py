@@ -20,8 +20,9 @@ from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
-from bench.saved import named_folder, saved_config
+from bench.saved import calibration_episodes, named_folder, saved_config
 from bench.serve.remote import trained_on
+from bench.sources.source import refuse_overlap
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name
@@ -118,12 +119,15 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     if args.trials > most:
         raise UsageError(f"suite {suite!r} has {most} official init states per task, so trials is 1..{most}, "
                          f"got {args.trials}")
-    return BenchSpec(
+    spec = BenchSpec(
         suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
         assets=assets, threads=max(usable_cpus() // workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
         margin_points=args.margin, stop=args.stop,
         latency=parse_latency(args.latency, variants), stepping=stepping, device=args.policy_device, batch=batch)
+    if saved is not None:
+        refuse_overlap(f"{saved}", calibration_episodes(saved), spec.episodes())
+    return spec
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
