@@ -14,6 +14,7 @@ FORCE ?=
 DEVICE ?= auto
 TRIALS_CSV ?= docs/published_trials.csv
 OUT ?=
+CALIBRATION ?=
 ASSETS ?=
 PROTOCOL ?= oft
 STEPPING ?=
@@ -34,6 +35,8 @@ WORKERS ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
 RUNNER ?= local
+POLICY_DEVICE ?= cpu
+BATCH ?=
 BASELINE ?= baseline.json
 MODE ?= fast
 ARGS ?=
@@ -49,8 +52,9 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant bench-kernels bench-7b calibration parity list preflight report time trials review \
-  verify assets pocket pocket-data lerobot test test-lerobot lint clean
+.PHONY: help venv install bench drift baseline check gate gate-baseline quantize serve bench-sim bench-quant bench-kernels \
+  bench-7b calibration parity list preflight report time trials review verify assets pocket pocket-data lerobot test \
+  test-lerobot lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
@@ -67,6 +71,7 @@ help: ## show targets and variables
 	@echo "  TIMINGS     files of make time for make report              now: $(TIMINGS)"
 	@echo "  DEVICE      device of make time, see make list              now: $(DEVICE)"
 	@echo "  OUT         what make quantize, time, trials and baseline write; empty: a name made of the rest  now: $(OUT)"
+	@echo "  CALIBRATION what make quantize looks at: JSON Lines, LeRobot data set or run; empty: the policy's own  now: $(CALIBRATION)"
 	@echo "  ASSETS      builtin or official; empty: the suite's first   now: $(ASSETS)"
 	@echo "  LIBERO_ASSETS  LIBERO's asset folder for ASSETS=official; empty: download  now: $(LIBERO_ASSETS)"
 	@echo "  PROTOCOL    how episodes are played, see make list          now: $(PROTOCOL)"
@@ -86,6 +91,8 @@ help: ## show targets and variables
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  WORKERS     processes at the same time; empty: 1, of make pocket-data all cores  now: $(WORKERS)"
 	@echo "  RUNNER      local, or ray: on the machines of a Ray cluster  now: $(RUNNER)"
+	@echo "  POLICY_DEVICE  where the policy computes: cpu, cuda         now: $(POLICY_DEVICE)"
+	@echo "  BATCH       decisions of several workers made at once; 1 is exact; empty: 1 on the CPU, else WORKERS  now: $(BATCH)"
 	@echo "  HOST, PORT  where make serve listens                        now: $(HOST):$(PORT)"
 	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
@@ -117,7 +124,8 @@ RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '
   $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
   $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
   $(if $(THREADS),--threads '$(THREADS)') \
-  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') --runner '$(RUNNER)' $(ARGS)
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') --runner '$(RUNNER)' \
+  --policy-device '$(POLICY_DEVICE)' $(if $(BATCH),--batch '$(BATCH)') $(ARGS)
 
 bench: $(INSTALLED) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
 	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)
@@ -131,9 +139,17 @@ baseline: $(INSTALLED) ## the same run of one method or saved POLICY, and OUT, w
 check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays
 	@$(VENV)/bin/qvla-bench check --policy '$(POLICY)' --baseline '$(BASELINE)' --mode '$(MODE)' $(ARGS)
 
+gate: $(STAMP) ## quantize the shipped pocket policy, and hold its drift against .ci/gate/baseline.json (seconds)
+	@rm -rf build/gate && $(VENV)/bin/qvla-bench quantize --policy pocket-oft --method qvla --threads 1 --out build/gate
+	@$(VENV)/bin/qvla-bench check --policy build/gate --baseline .ci/gate/baseline.json --junit build/gate.xml $(ARGS)
+
+gate-baseline: $(STAMP) ## play two episodes, and write .ci/gate/ again: after other weights, or a change of qvla on purpose
+	@$(MAKE) --no-print-directory baseline SUITE=libero_object POLICY=pocket-oft METHOD=qvla TASKS=0 TRIALS=1 THREADS=1 \
+	  VIDEO=off RUN=gate-$$(date +%Y%m%d-%H%M%S) OUT=.ci/gate/baseline.json
+
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
-	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(if $(CALIBRATION),--calibration '$(CALIBRATION)') $(ARGS)
 
 serve: $(STAMP) ## serve POLICY, quantized with METHOD if it is named, to clients of openpi's protocol at HOST:PORT
 	@$(VENV)/bin/qvla-bench serve --policy '$(or $(POLICY),pocket-oft)' $(if $(METHOD),--method '$(METHOD)') \

@@ -34,6 +34,8 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    denoises: bool = False
+    """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
     """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
     resolve: str | None = None
@@ -92,7 +94,8 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
-                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True),
+                               denoises=True),
     "openvla": _openvla("policies.openvla.policy:OpenVLA", "OPENVLA", _OPENVLA),
     "openvla-oft": _openvla("policies.openvla.policy:OpenVLAOFT", "OFT", replace(
         _OPENVLA, cameras=("agentview", "wrist"), state=POSE_AND_FINGERS, horizon=8)),
