@@ -30,6 +30,8 @@ METHOD_TEXTS = (
     "gptq:w2a4,group=8,act_order=false,clip=search",
     "omniquant:epochs=1",
     "omniquant:w3,group=8,epochs=1",
+    "quantvla:temperature=false,balance=false,activation_scales=tensor",
+    "omega-qvla:head_scales=token,group=8,block=4",
     "qvla:probes=2,check_channels=3",
     "qvla:budget=bytes,rule=hull,probes=2,check_channels=0,roles=vision/language/projector/action_head",
     "qvla:sensitivity=gram,rule=released,clip=absmax,a16,check_channels=0",
@@ -227,7 +229,7 @@ def test_a_weight_that_is_not_finite_is_an_error_that_names_the_layer(policy, la
 
 
 def test_a_config_without_a_method_is_an_error(policy, layout):
-    with pytest.raises(TypeError, match="known types are AWQ, GPTQ, Identity, OmniQuant, QVLA, RTN, SmoothQuant"):
+    with pytest.raises(TypeError, match="known types are AWQ, GPTQ, Identity, OmegaQVLA, OmniQuant, QVLA, QuantVLA"):
         quantize_(policy, layout, "rtn")
 
 
