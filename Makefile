@@ -31,6 +31,8 @@ MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
 WORKERS ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
 RUNNER ?= local
 BASELINE ?= baseline.json
 MODE ?= fast
@@ -43,7 +45,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize bench-sim bench-quant parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
@@ -80,6 +82,7 @@ help: ## show targets and variables
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  WORKERS     processes at the same time; empty: 1, of make pocket-data all cores  now: $(WORKERS)"
 	@echo "  RUNNER      local, or ray: on the machines of a Ray cluster  now: $(RUNNER)"
+	@echo "  HOST, PORT  where make serve listens                        now: $(HOST):$(PORT)"
 	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
@@ -94,9 +97,10 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "$(PYTHON) is too old; name Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(RUN_PYTHON) || $(PYTHON) -m venv $(VENV) \
 	  || { echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,dev]'
-	@# Its dependency list would bring robomimic, wandb, thop and torchvision; the simulator imports none of them.
-	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[libero,serve,dev]'
+	@# The simulator's dependency list would bring robomimic, wandb, thop and torchvision, none of which it imports; that
+	@# of openpi's client, with which the server is tested, asks for an older numpy, which it does not need.
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero openpi-client
 	@touch $@
 
 $(RAY_STAMP): $(STAMP)
@@ -125,6 +129,10 @@ check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast ne
 quantize: $(STAMP) ## quantize POLICY with METHOD and save it in OUT; run it with make bench POLICY=<OUT>
 	@$(VENV)/bin/qvla-bench quantize $(if $(METHOD),--method '$(METHOD)') $(if $(POLICY),--policy '$(POLICY)') \
 	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
+
+serve: $(STAMP) ## serve POLICY, quantized with METHOD if it is named, to clients of openpi's protocol at HOST:PORT
+	@$(VENV)/bin/qvla-bench serve --policy '$(or $(POLICY),pocket-oft)' $(if $(METHOD),--method '$(METHOD)') \
+	  --host '$(HOST)' --port '$(PORT)' $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
 bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop (minutes)
 	@$(RUN_PYTHON) -m bench.sim $(ARGS)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.reading import add_reading
+from bench.serve.options import add_serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
     layout.set_defaults(command=_layout)
     _add_time(commands)
+    add_serve(commands)
     add_reading(commands)
     for name in ("preflight", "doctor"):
         check = commands.add_parser(name, help="check versions, renderer, assets, pictures, an episode, disk space")

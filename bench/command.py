@@ -21,6 +21,7 @@ from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
 from bench.saved import named_folder, saved_config
+from bench.serve.remote import trained_on
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name
@@ -146,8 +147,8 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
 
 def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
     """The profile in full, with what keeps this policy's run from being the published evaluation."""
-    protocol, policy = PROTOCOLS[spec.protocol], spec.variants[0].policy
-    return {**protocol.to_json(), "deviations": protocol.deviations(policy, policy_entry(policy).trained_on)}
+    protocol, baseline = PROTOCOLS[spec.protocol], spec.variants[0]
+    return {**protocol.to_json(), "deviations": protocol.deviations(baseline.policy, trained_on(baseline))}
 
 
 def legal_policy(suite: str, name: str | None) -> str:

@@ -21,6 +21,8 @@ FULL_PRECISION = "fp"
 """The method name of the baseline."""
 REPEAT = "aa"
 """The method name of the baseline played a second time (A/A): what it differs by is the noise of the comparison."""
+SERVER = "server"
+"""Key of a variant's config with the metadata of the server that serves it."""
 STOPS = ("never", "sequential")
 """When comparisons may end before all episodes are played."""
 
@@ -41,7 +43,9 @@ class PolicyVariant:
     @property
     def variant_id(self) -> str:
         """The method's name and a short hash of everything that decides what the variant computes."""
-        identity = {"policy": self.policy, "weights": self.weights, "config": self.config}
+        # Where a server listens does not change what it computes.
+        policy = self.policy.partition(":")[0] if SERVER in self.config else self.policy
+        identity = {"policy": policy, "weights": self.weights, "config": self.config}
         name = re.sub(r"[^a-z0-9]+", "", re.split(r"[^\w-]", self.method.lower())[0])
         return f"{name}-{hashlib.sha256(canonical(identity).encode()).hexdigest()[:8]}"
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
-from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
+from bench.serve.remote import connected, server_config
+from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
+from policies.errors import PolicyError
 from policies.registry import PolicyEntry, checkpoint_folder, make_policy
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -55,7 +57,8 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
-    made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
+    server = server_config(policy)
+    made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
         made.insert(1, saved_variant(saved, digest))
     variants: dict[str, PolicyVariant] = {}
@@ -84,16 +87,16 @@ def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
     Raises `UsageError` if the checkpoint is not here. Calibration observations lie there too, so other ones are another
-    variant; the model card is words about the checkpoint, not a part of it.
+    variant; a model card is words about the checkpoint, and code that lies beside it is never run.
     """
     try:
         relative = checkpoint_folder(entry)
-    except OSError as error:
+    except PolicyError as error:
         raise UsageError(f"policy {name!r}: {error}") from error
     if relative is None:
         return None
     folder = package_root() / relative
-    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
+    files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix not in (".md", ".py"))
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
@@ -114,11 +117,16 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     Raises `SpecMismatch` if the policy is not what its entry declares.
     """
     entry = policy_entry(variant.policy)
+    if SERVER in variant.config:
+        return connected(variant), None
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
         return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
-    policy = make_policy(entry)
+    try:
+        policy = make_policy(entry)
+    except (PolicyError, OSError) as error:
+        raise UsageError(f"policy {variant.policy!r}: {error}") from error
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "
@@ -132,7 +140,10 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     config = from_json(variant.config)
     calibration = None
     if METHODS[variant.config["method"]].needs_calibration:
-        observations, episodes = policy.calibration_observations()
+        try:
+            observations, episodes = policy.calibration_observations()
+        except PolicyError as error:
+            raise UsageError(f"method {variant.method!r} of policy {variant.policy!r}: {error}") from error
         batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
                    for i in range(0, len(observations), CALIBRATION_BATCH)]
         calibration = CalibrationSet.of(batches, episodes)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from quantizers import integer, native
+from quantizers import integer, native, vnni
 from quantizers.around import AROUND, Around, check_integer, entered, shown_scale, static_codes, static_rows
 from quantizers.backends import Backend, check_backend
 from quantizers.buffers import BUFFERS, check_buffers, stored_positions
@@ -166,7 +166,12 @@ class QuantLinear(nn.Module):
         check_backend(backend, activation_bits)
         self.out_features, self.in_features = outputs, inputs
         self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
+        self._call: vnni.Call | None = None
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
+
+    def __getstate__(self):
+        # Addresses mean nothing in a copy.
+        return {**self.__dict__, "_call": None}
 
     def _store(self, blocks: Mapping[int, Coded], around: Around) -> None:
         for width in CODE_BITS:
@@ -184,6 +189,7 @@ class QuantLinear(nn.Module):
 
         Rounded scales would be another quantization, and the compiled steps read the bytes of float32.
         """
+        self._call = None
         before = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, buffer in before.items():
@@ -233,8 +239,19 @@ class QuantLinear(nn.Module):
         return y if self.bias is None else y.add_(self.bias)
 
     def _compiled_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
-        if self.scale is None:
+        # From the table, as in `_around`.
+        scale, rows16 = self._buffers["scale"], self._buffers["rows16"]
+        if scale is None:
             return self._integer_forward(tokens, static)
+        if self._call is None or not self._call.made_of(self._buffers):
+            stepwise = vnni.why_not(self.in_features, scale.shape[1]) is not None
+            self._call = None if stepwise else vnni.Call(self._buffers, self.in_features, self.out_features)
+        y = self._in_steps(tokens, static) if self._call is None else self._call(tokens, self.activation_bits, static)
+        if rows16 is not None:
+            native.place_rows(F.linear(tokens, rows16.float()), self.positions, len(scale), self.bias, y)
+        return y
+
+    def _in_steps(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
         codes, x_scale = self._codes(tokens, static, native.quantize_tokens)
         if self.positions is None and len(self.codes8 if self.codes8 is not None else ()) == self.out_features:
             rows = unpack(self.codes8, 8, self.in_features)
@@ -245,11 +262,7 @@ class QuantLinear(nn.Module):
             rows = native.unpack_rows(blocks, self.positions, self.out_features, self.in_features)
         products = integer.accumulate(codes, rows, self.scale.shape[1])
         x_sums = None if self.zero is None else integer.code_sums(codes, self.zero.shape[1])
-        y = native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
-        if self.rows16 is not None:
-            exact = F.linear(tokens, self.rows16.float())
-            native.place_rows(exact, self.positions, len(self.scale), self.bias, y)
-        return y
+        return native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
 
     def _restore(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
         """Stored rows (and, last, the one that stands for all pruned rows) in the order of the original layer."""

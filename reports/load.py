@@ -92,6 +92,11 @@ class Variant:
     """True for the full-precision variant that the others of the same policy are compared with."""
 
     @property
+    def served(self) -> bool:
+        """True for a policy that runs on a server, at whatever precision the server has it."""
+        return self.policy.startswith("remote:")
+
+    @property
     def repeat(self) -> bool:
         """True for full precision played a second time, which shows the noise of the comparison itself."""
         return self.method == "aa"

@@ -29,6 +29,8 @@ from reports.verdict import saved_episodes, verdicts
 
 LABELS = {"fp": "full precision", "aa": "full precision again"}
 """Method -> what a table calls it; a method that is not listed keeps its name."""
+SERVED_LABELS = {"fp": "as served", "aa": "as served again"}
+"""The same for a policy that runs on a server, whose precision is the server's affair."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def method_labels(run: RunData) -> dict[str, str]:
     several = len({v.policy for v in run.variants}) > 1
     labels = {}
     for variant in run.variants:
-        method = LABELS.get(variant.method, variant.method)
+        method = (SERVED_LABELS if variant.served else LABELS).get(variant.method, variant.method)
         labels[variant.variant_id] = f"{variant.policy} {method}" if several else method
     counts = Counter(labels.values())
     return {vid: label if counts[label] == 1 else f"{label} ({vid})" for vid, label in labels.items()}
