@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SUITE ?= libero_object
 METHOD ?=
+METHODS ?=
 POLICY ?=
 TRIALS ?= 2
 TASKS ?=
@@ -45,7 +46,7 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant pareto parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
@@ -55,6 +56,7 @@ help: ## show targets and variables
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
 	@echo "  METHOD      quantization methods, separated by blanks; empty: qvla  now: $(METHOD)"
+	@echo "  METHODS     methods of make pareto, separated by blanks; empty: qvla and rtn  now: $(METHODS)"
 	@echo "  POLICY      policy, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
@@ -142,6 +144,10 @@ parity: $(STAMP) ## play the same 300 actions here and in the stock environment,
 
 bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
 	@$(RUN_PYTHON) -m bench.quant $(ARGS)
+
+pareto: $(STAMP) ## draw drift against bytes of POLICY over budgets of METHODS, into the folder OUT (minutes)
+	@$(RUN_PYTHON) -m bench.quant.pareto $(if $(POLICY),--policy '$(POLICY)') $(if $(METHODS),--methods '$(METHODS)') \
+	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

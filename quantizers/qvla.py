@@ -23,6 +23,9 @@ from quantizers.plan import Plan, replace_
 from quantizers.scope import BackendChoice, check_choices, resolve_backend
 from quantizers.sensitivity import action_sensitivity
 
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Shares of a layer's channels whose sensitivities the audit lists."""
+
 
 @dataclass(frozen=True)
 class QVLA:
@@ -96,6 +99,16 @@ class QVLA:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What QVLA knows before it allocates; the same for every budget and rule."""
+
+    candidates: Candidates
+    """The rows at every width."""
+    check: exact.Comparison
+    """Their sensitivities, and how well they were estimated."""
+
+
 def plan_qvla(
     module: nn.Module,
     layout: ModelLayout,
@@ -104,6 +117,17 @@ def plan_qvla(
     calibration: CalibrationSet,
 ) -> Plan:
     """The width of every output channel, and what was measured about the sensitivity."""
+    return allocate_widths(module, linears, config, measure(module, layout, linears, config, calibration))
+
+
+def measure(
+    module: nn.Module,
+    layout: ModelLayout,
+    linears: dict[str, nn.Linear],
+    config: QVLA,
+    calibration: CalibrationSet,
+) -> Measured:
+    """The rows of `linears` at every width, and what each costs the actions."""
     if config.rounding == "nearest":
         candidates = nearest(linears, config.bits, config.clip)
     else:
@@ -113,16 +137,26 @@ def plan_qvla(
         values = gram_sensitivity(*arguments, damp=config.damp)
     else:
         values = action_sensitivity(*arguments, probes=config.probes, seed=config.seed)
-    check = exact.compare(*arguments, values, config)
-    error = torch.cat([value.t() for value in check.values.values()])
+    return Measured(candidates, exact.compare(*arguments, values, config))
+
+
+def allocate_widths(
+    module: nn.Module, linears: Mapping[str, nn.Linear], config: QVLA, measured: Measured
+) -> Plan:
+    """The plan that keeps the budget. Raises ValueError for a budget that the smallest widths do not meet."""
+    values = measured.check.values
+    error = torch.cat([value.t() for value in values.values()])
     weighed = error.clone()
     if config.bits[0] == 0:
         weighed[:, 0] *= config.prune_penalty
     level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config))
     levels = dict(zip(linears, level.split([layer.out_features for layer in linears.values()]), strict=True))
     widths = torch.tensor(config.bits)
-    plan = Plan({name: widths[part] for name, part in levels.items()}, diagnostics=_diagnostics(error, level, check))
-    return replace(plan, module=_rounded(module, linears, levels, candidates, config)) if candidates.codes else plan
+    found = _diagnostics(error, level, measured)
+    plan = Plan({name: widths[part] for name, part in levels.items()}, diagnostics=found)
+    if not measured.candidates.codes:
+        return plan
+    return replace(plan, module=_rounded(module, linears, levels, measured.candidates, config))
 
 
 def _rounded(
@@ -147,7 +181,8 @@ def _rounded(
     return rounded
 
 
-def _diagnostics(error: torch.Tensor, level: torch.Tensor, check: exact.Comparison) -> dict[str, Any]:
+def _diagnostics(error: torch.Tensor, level: torch.Tensor, measured: Measured) -> dict[str, Any]:
+    check, bits = measured.check, measured.candidates.bits
     return {
         "predicted_deviation": error.gather(1, level.unsqueeze(1)).sum().item(),
         "dead_channels": int((error == 0).all(dim=1).sum()),
@@ -155,4 +190,12 @@ def _diagnostics(error: torch.Tensor, level: torch.Tensor, check: exact.Comparis
         "spearman": check.spearman,
         "checked_channels": check.checked,
         "rechecked_channels": check.replaced,
+        "sensitivity_quantiles": {
+            name: {
+                str(width): torch.quantile(row, torch.tensor(QUANTILES, dtype=row.dtype)).tolist()
+                for width, row in zip(bits, value, strict=True)
+                if width < 16
+            }
+            for name, value in check.values.items()
+        },
     }
