@@ -46,18 +46,18 @@ RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant pareto parity list preflight report time trials review \
+.PHONY: help venv install bench drift baseline check quantize serve bench-sim bench-quant bench-7b calibration pareto parity list preflight report time trials review \
   verify assets pocket pocket-data test lint clean
 
 help: ## show targets and variables
 	@echo "targets:"
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
 	@echo "  METHOD      quantization methods, separated by blanks; empty: qvla  now: $(METHOD)"
 	@echo "  METHODS     methods of make pareto, separated by blanks; empty: qvla and rtn  now: $(METHODS)"
-	@echo "  POLICY      policy, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
+	@echo "  POLICY      policy, FAMILY:SUITE, FAMILY:FOLDER, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
 	@echo "  RUN         name of the folder below runs/; empty: made of suite, policy, methods  now: $(RUN)"
@@ -141,6 +141,12 @@ bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop
 
 parity: $(STAMP) ## play the same 300 actions here and in the stock environment, and compare (minutes)
 	@$(RUN_PYTHON) -m bench.parity $(ARGS)
+
+bench-7b: $(STAMP) ## time and weigh OpenVLA, OFT and UniVLA at true size, random weights; needs a GPU (ARGS=--tiny does not)
+	@$(RUN_PYTHON) -m bench.truesize.command $(if $(OUT),--out '$(OUT)') $(if $(METHOD),--method '$(METHOD)') $(ARGS)
+
+calibration: $(STAMP) ## record what methods calibrate on for checkpoints of SUITE, into calibration/SUITE.npz
+	@$(RUN_PYTHON) -m bench.calibration --suite '$(SUITE)' $(if $(OUT),--out '$(OUT)') $(if $(ASSETS),--assets '$(ASSETS)') $(ARGS)
 
 bench-quant: $(STAMP) ## compare the methods with each other and with what is promised of them (an hour with ARGS=--table)
 	@$(RUN_PYTHON) -m bench.quant $(ARGS)

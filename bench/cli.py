@@ -192,6 +192,16 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.set_defaults(command=_quantize)
 
 
+    export = commands.add_parser(
+        "export", help="write a saved variant in a layout that other software reads",
+        description="Uniform W8A8 and W4A16 variants can leave. The last line on stdout is one JSON object.")
+    export.add_argument("--policy", required=True, help="folder of a saved quantized variant")
+    export.add_argument("--format", default="compressed-tensors", help="the layout (default: %(default)s, which vLLM "
+                        "and transformers read)")
+    export.add_argument("--out", required=True, help="new folder")
+    export.set_defaults(command=_export)
+
+
 def _add_time(commands: argparse._SubParsersAction) -> None:
     timing = commands.add_parser(
         "time", help="time variants on the device at hand, without a simulator",
@@ -225,6 +235,12 @@ def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.quantize import quantize
 
     return quantize(args)
+
+
+def _export(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from bench.export import export
+
+    return export(args)
 
 
 def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:

@@ -114,7 +114,7 @@ def package_root() -> Path:
 def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
     """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
-    Raises `SpecMismatch` if the policy is not what its entry declares.
+    Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
     entry = policy_entry(variant.policy)
     if SERVER in variant.config:
@@ -147,7 +147,10 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
         batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
                    for i in range(0, len(observations), CALIBRATION_BATCH)]
         calibration = CalibrationSet.of(batches, episodes)
-    return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    try:
+        return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+    except ValueError as error:
+        raise UsageError(f"method {variant.method!r} cannot quantize {variant.policy!r}: {error}") from error
 
 
 def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> None:

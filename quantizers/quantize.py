@@ -31,6 +31,7 @@ FOUR_BIT_NOTE = {
     "reference": "4-bit activations are rounded and multiplied in float32",
     "cpu": "4-bit activation codes run through the 8-bit integer product",
     "mixed": "4-bit activation codes run through the 8-bit integer product",
+    "cuda": "4-bit activation codes run through the 8-bit integer product",
 }
 """Backend -> what the audit says of 4-bit activations; no device here multiplies 4-bit numbers."""
 
@@ -134,11 +135,11 @@ def quantize_(
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
     if planned.module is None:
-        replacements = {site: _quantized(site, layer, config, planned, backend) for site, layer in wanted.items()}
+        replacements = _stream_(module, linears, wanted, config, planned, backend)
     else:
         replacements = {site: planned.module.get_submodule(site) for site in wanted}
-    for site, layer in replacements.items():
-        replace_(module, site, layer)
+        for site, layer in replacements.items():
+            replace_(module, site, layer)
     moved = () if planned.module is None else adopt_(module, planned.module, replacements)
     if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
         follow_(module, layout.denoiser)
@@ -200,12 +201,41 @@ def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig)
             raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")
 
 
-def _quantized(site: str, layer: nn.Linear, config: QuantConfig, plan: Plan, backend: Backend) -> QuantLinear:
+def _stream_(
+    module: nn.Module,
+    linears: dict[str, nn.Linear],
+    wanted: dict[str, nn.Linear],
+    config: QuantConfig,
+    planned: Plan,
+    backend: Backend,
+) -> dict[str, QuantLinear]:
+    """Quantize one layer after the other, and let go of each before the next: no two copies of a network are held.
+
+    What could be refused is tried on a row of every width first, while the module is still untouched. The tables lose
+    their hold of the old layers too.
+    """
+    for site, layer in wanted.items():
+        bits = planned.bits[site]
+        rows = [int((bits == width).nonzero()[0]) for width in bits.unique()] if len(bits) == layer.out_features else []
+        _quantized(site, layer, config, planned, backend, rows or None)
+    replacements: dict[str, QuantLinear] = {}
+    for site in wanted:
+        replacements[site] = _quantized(site, wanted[site], config, planned, backend)
+        linears[site] = wanted[site] = replacements[site]
+        replace_(module, site, replacements[site])
+    return replacements
+
+
+def _quantized(
+    site: str, layer: nn.Linear, config: QuantConfig, plan: Plan, backend: Backend, rows: list[int] | None = None
+) -> QuantLinear:
+    """The layer as planned, or only the named rows of it."""
+    chosen = slice(None) if rows is None else rows
     try:
         return QuantLinear(
-            layer.weight.detach(),
-            layer.bias,
-            plan.bits[site],
+            layer.weight.detach()[chosen],
+            None if layer.bias is None else layer.bias[chosen],
+            plan.bits[site][chosen],
             clip=config.clip,
             group_size=plan.group_size,
             activation_bits=config.activation_bits,

@@ -72,7 +72,7 @@ def measure(probe: TimingProbe, variants: Sequence[PolicyVariant], rounds: int, 
         move(policy, probe)
         policy.reset(NOISE_KEY)
         policies[variant.variant_id] = policy
-        if (claim := no_claim(variant, audit)) is not None:
+        if (claim := no_claim(variant, audit, policy)) is not None:
             claims[variant.variant_id] = claim
     inputs = _observations(policies[variants[0].variant_id], variants[0].policy, rounds)
     steps = {vid: lambda observation, policy=policy: policy.act([observation]) for vid, policy in policies.items()}
