@@ -24,6 +24,8 @@ import numpy as np
 Rule = Literal["hull", "incremental", "released"]
 RULES: tuple[Rule, ...] = ("hull", "incremental", "released")
 
+_CHUNK = 1 << 14
+"""Channels walked at once; small enough that the temporaries stay in cache."""
 _SAMPLE = 1025
 """Prices whose median splits the rest."""
 
@@ -65,9 +67,17 @@ def allocate(error: np.ndarray, size: np.ndarray, limit: float, rule: Rule = "hu
 
 
 def _hull_steps(error: np.ndarray, size: np.ndarray) -> _Steps:
-    """The walk down each channel's hull; step s, if it is not skipped, ends at level s + 1 counted from the top."""
     levels, channels = error.shape
-    price, saved = np.full((levels - 1, channels), np.nan), np.zeros((levels - 1, channels))
+    steps = _Steps(np.full((levels - 1, channels), np.nan), np.zeros((levels - 1, channels)))
+    for first in range(0, channels, _CHUNK):
+        part = slice(first, first + _CHUNK)
+        _walk(error[:, part], size[:, part], _Steps(steps.price[:, part], steps.saved[:, part]))
+    return steps
+
+
+def _walk(error: np.ndarray, size: np.ndarray, steps: _Steps) -> None:
+    """Fill in the walk down each channel's hull; step s, if it is not skipped, ends at level s + 1 from the top."""
+    levels, channels = error.shape
     least, at = np.full(channels, -np.inf), np.zeros(channels, dtype=np.int8)
     for start in range(levels - 1):
         # The channels that stand at this level look for the smallest price below; of equal ones the smallest width, so
@@ -83,10 +93,9 @@ def _hull_steps(error: np.ndarray, size: np.ndarray) -> _Steps:
         np.maximum(least, best, out=least, where=here)
         for level in range(start + 1, levels):
             goes = here & (target == level)
-            np.copyto(price[level - 1], least, where=goes)
-            np.copyto(saved[level - 1], size[start] - size[level], where=goes)
+            np.copyto(steps.price[level - 1], least, where=goes)
+            np.copyto(steps.saved[level - 1], size[start] - size[level], where=goes)
             np.putmask(at, goes, level)
-    return _Steps(price, saved)
 
 
 def _stage_steps(error: np.ndarray, size: np.ndarray) -> _Steps:
