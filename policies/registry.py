@@ -34,6 +34,8 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    denoises: bool = False
+    """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
     """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
     resolve: str | None = None
@@ -64,6 +66,19 @@ def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
                        "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
 
 
+_PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize="pad to 224", crop_area=1.0,
+                  state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=50, gripper=OPEN_CLOSE, sampling=True)
+
+
+def _lerobot(target: str, family: str) -> PolicyEntry:
+    place = f"policies.lerobot.published:{family}"
+    return PolicyEntry(target, _LIBERO, True, None,
+                       "LeRobot 0.5.1 in an environment of its own (make lerobot), about 14 GB of weights, which are "
+                       "downloaded or stand in a folder, and memory to hold them", _PI,
+                       "nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
+                       f"{place}.resolve", f"{place}.folder")
+
+
 _POCKET_SUITES = ("libero_object",)
 """Suites that the pocket policies were trained on."""
 _EXPERT_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
@@ -79,11 +94,14 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
-                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True),
+                               denoises=True),
     "openvla": _openvla("policies.openvla.policy:OpenVLA", "OPENVLA", _OPENVLA),
     "openvla-oft": _openvla("policies.openvla.policy:OpenVLAOFT", "OFT", replace(
         _OPENVLA, cameras=("agentview", "wrist"), state=POSE_AND_FINGERS, horizon=8)),
     "univla": _openvla("policies.openvla.univla:UniVLA", "UNIVLA", replace(_OPENVLA, sampling=True)),
+    "pi0": _lerobot("policies.lerobot.policy:Pi0", "PI0"),
+    "pi05": _lerobot("policies.lerobot.policy:Pi05", "PI05"),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

@@ -106,7 +106,7 @@ class Drifts:
     def scope(self, config: QVLA) -> dict[str, nn.Linear]:
         """The layers of the policy that a config wants."""
         linears = accounted(self.full, self.policy.layout)
-        reasons = reasons_to_keep(self.full, self.policy.layout.linears, config)
+        reasons = reasons_to_keep(self.full, self.policy.layout, config)
         return {name: layer for name, layer in linears.items() if name not in reasons}
 
     def _planned(self, config: QVLA, fold: int) -> Plan:

@@ -78,7 +78,8 @@ def test_every_model_is_a_registered_policy():
 
 @pytest.mark.skipif(anonymous_bytes() is None, reason="the system does not say what memory files back")
 def test_memory_of_its_own_is_counted():
-    with HostMemory() as host, mmap.mmap(-1, 20_000_000) as fresh:  # what was freed before would be used again
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # what the process freed before would be used again
+    with HostMemory() as host, mmap.mmap(-1, 20_000_000, private) as fresh:
         fresh.write(bytes(1000) * 20_000)
         host.look()
     assert 19e6 < host.peak_bytes < 60e6
