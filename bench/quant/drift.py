@@ -95,7 +95,7 @@ class Drifts:
         each = [compare_actions(*pair, spec)["l2_mean"] for pair in zip(self.references, found, strict=True)]
         share = max(audit.component_bytes / audit.component_bytes_full for audit in audits)
         row = {"drift": drift["l2_mean"], "drift_of_folds": each, "gripper_flips": drift["gripper_flips"],
-               "seconds": sum(seconds) / len(seconds), "bytes": max(audit.component_bytes for audit in audits),
+               "seconds": sum(seconds) / len(seconds), "bytes": max(audit.storage_bytes for audit in audits),
                "bytes_share": share, "mean_bits": audits[0].mean_bits,
                "bits_per_weight": min(audit.mean_bits_per_weight for audit in audits), "backend": audits[0].backend}
         print(f"{self.name:13} {method:62.62} drift {row['drift']:.4f}  flips {row['gripper_flips']:3}  bytes "
