@@ -31,11 +31,14 @@ MARGIN ?= 2
 STOP ?= never
 LATENCY ?= paused
 WORKERS ?=
+RUNNER ?= local
 BASELINE ?= baseline.json
 MODE ?= fast
 ARGS ?=
 
 STAMP := $(VENV)/.installed
+RAY_STAMP := $(VENV)/.ray
+INSTALLED := $(STAMP) $(if $(filter ray,$(RUNNER)),$(RAY_STAMP))
 RUN_PYTHON := $(VENV)/bin/python
 SOURCES := bench envs policies quantizers reports tests
 
@@ -76,12 +79,13 @@ help: ## show targets and variables
 	@echo "  STOP        never, or sequential: end a comparison once its verdict is certain  now: $(STOP)"
 	@echo "  LATENCY     paused, fixed:MS or device:FILE: time that passes while deciding  now: $(LATENCY)"
 	@echo "  WORKERS     processes at the same time; empty: 1, of make pocket-data all cores  now: $(WORKERS)"
+	@echo "  RUNNER      local, or ray: on the machines of a Ray cluster  now: $(RUNNER)"
 	@echo "  BASELINE    file that make check compares with              now: $(BASELINE)"
 	@echo "  MODE        of make check: fast or closed-loop              now: $(MODE)"
 	@echo "  ARGS        further options, see $(VENV)/bin/qvla-bench bench --help"
 	@echo "  PYTHON      interpreter (3.11 or newer) that makes $(VENV)     now: $(PYTHON)"
 
-venv: $(STAMP) ## create .venv with exactly the versions of constraints.txt
+venv: $(INSTALLED) ## create .venv with exactly the versions of constraints.txt
 
 install: venv ## the same as venv
 
@@ -95,20 +99,24 @@ $(STAMP): pyproject.toml constraints.txt
 	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps hf-libero
 	@touch $@
 
+$(RAY_STAMP): $(STAMP)
+	$(RUN_PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	@touch $@
+
 RUN_OPTIONS = --suite '$(SUITE)' $(if $(METHOD),--method '$(METHOD)') --trials '$(TRIALS)' --seed '$(SEED)' \
   --protocol '$(PROTOCOL)' $(if $(filter off,$(VIDEO)),--no-video,--video) \
   $(if $(POLICY),--policy '$(POLICY)') $(if $(TASKS),--tasks '$(TASKS)') $(if $(RUN),--run '$(RUN)') \
   $(if $(ASSETS),--assets '$(ASSETS)') $(if $(STEPPING),--stepping '$(STEPPING)') \
   $(if $(THREADS),--threads '$(THREADS)') \
-  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') $(ARGS)
+  $(if $(filter-out 0 off,$(AA)),--aa) --margin '$(MARGIN)' --stop '$(STOP)' --latency '$(LATENCY)' $(if $(WORKERS),--workers '$(WORKERS)') --runner '$(RUNNER)' $(ARGS)
 
-bench: $(STAMP) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
+bench: $(INSTALLED) ## run SUITE with full precision and METHOD; the same command resumes what was interrupted
 	@$(VENV)/bin/qvla-bench bench $(RUN_OPTIONS)
 
-drift: $(STAMP) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
+drift: $(INSTALLED) ## the same run, and every rung of its drift: recorded, teacher in control, closed loop
 	@$(VENV)/bin/qvla-bench drift $(RUN_OPTIONS)
 
-baseline: $(STAMP) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
+baseline: $(INSTALLED) ## the same run of one method or saved POLICY, and OUT, which make check compares later ones with
 	@$(VENV)/bin/qvla-bench baseline $(RUN_OPTIONS) --out '$(or $(OUT),baseline.json)'
 
 check: $(STAMP) ## is the saved variant POLICY as good as BASELINE? MODE fast needs no simulator, closed-loop plays

@@ -144,9 +144,11 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--any-mujoco", action="store_true", help="accept another MuJoCo than the pinned one")
     bench.add_argument("--no-doctor", action="store_true",
                        help="go on although the checks of `doctor` do not pass; the header shows it")
-    bench.add_argument("--workers", type=int, default=1,
+    bench.add_argument("--workers", type=int,
                        help="processes that play at the same time; results are equal for equal --threads "
-                       "(default: %(default)s)")
+                       "(default: 1, or what the cluster has room for)")
+    bench.add_argument("--runner", default="local", help="local: on this machine; ray: on the Ray cluster that "
+                       "RAY_ADDRESS or a running `ray start` names, with equal results (default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
                        help="keep the environments in a process of their own, whose death is an error of one episode")
     bench.add_argument("--timeout-s", type=float, default=300.0,

@@ -15,6 +15,7 @@ from bench.doctor import Circumstances, ensure_healthy, renderer_of
 from bench.errors import UsageError, lookup, unknown
 from bench.folder import RunFolder
 from bench.latency import parse_latency
+from bench.policies import full_name, policy_entry
 from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
@@ -27,6 +28,9 @@ from policies.registry import POLICIES
 
 DEFAULT_METHOD = "qvla"
 """The method that runs when none is named, if the policy has a network to quantize."""
+
+RUNNERS = ("local", "ray")
+"""Where episodes are played: on this machine, or on those of a Ray cluster."""
 
 
 def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -42,7 +46,7 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         print(f"not protocol {spec.protocol!r} as published: {len(deviations)} deviations, listed in the report",
               file=sys.stderr)
     with RunStore(folder, header) as store:
-        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers)
+        missing = run(spec, store, not args.quiet, args.timeout_s, args.isolate, args.workers, args.runner)
         for reason in time_variants(spec, store):
             print(f"speed not measured on {reason}", file=sys.stderr)
         errors = outstanding_errors(store)
@@ -89,14 +93,17 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     suite = suite_name(args.suite)
     lookup("protocol", args.protocol, PROTOCOLS)
     assets, stepping = legal_assets(suite, args.assets), legal_stepping(suite, args.stepping)
-    if args.workers < 1 or not args.timeout_s > 0:
-        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {args.workers} and "
+    if args.runner not in RUNNERS:
+        raise UsageError(unknown("runner", args.runner, RUNNERS))
+    workers = 1 if args.workers is None else args.workers
+    if workers < 1 or not args.timeout_s > 0:
+        raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {workers} and "
                          f"{args.timeout_s:g}")
     if args.stop not in STOPS:
         raise UsageError(unknown("stop", args.stop, STOPS))
     saved = named_folder(args.policy)
     policy = legal_policy(suite, args.policy if saved is None else saved_config(saved).origin.policy)
-    default = DEFAULT_METHOD if POLICIES[policy].quantizable and saved is None else FULL_PRECISION
+    default = DEFAULT_METHOD if policy_entry(policy).quantizable and saved is None else FULL_PRECISION
     variants = make_variants(policy, [*([REPEAT] if args.aa else []), *split_methods(args.method or default)], saved)
     tasks = suite_module(suite).tasks(suite)
     chosen = parse_tasks(args.tasks, len(tasks))
@@ -106,7 +113,7 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
                          f"got {args.trials}")
     return BenchSpec(
         suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
-        assets=assets, threads=max(usable_cpus() // args.workers, 1) if args.threads is None else args.threads,
+        assets=assets, threads=max(usable_cpus() // workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
         margin_points=args.margin, stop=args.stop,
         latency=parse_latency(args.latency, variants), stepping=stepping)
@@ -140,22 +147,30 @@ def make_header(spec: BenchSpec, found: Circumstances, arguments: Sequence[str])
 def stamped_protocol(spec: BenchSpec) -> dict[str, Any]:
     """The profile in full, with what keeps this policy's run from being the published evaluation."""
     protocol, policy = PROTOCOLS[spec.protocol], spec.variants[0].policy
-    return {**protocol.to_json(), "deviations": protocol.deviations(policy, POLICIES[policy].trained_on)}
+    return {**protocol.to_json(), "deviations": protocol.deviations(policy, policy_entry(policy).trained_on)}
 
 
 def legal_policy(suite: str, name: str | None) -> str:
-    """`name`, or the suite's default policy; raises `UsageError` unless the policy was made for the suite."""
+    """The full name of `name`, or of the suite's default policy.
+
+    Raises `UsageError` unless the policy was made for the suite. A checkpoint that must be fetched is nobody's default.
+    """
     made = [policy for policy, entry in POLICIES.items() if suite in entry.suites]
     if not made:
         known = dict.fromkeys(s for entry in POLICIES.values() for s in entry.suites)
         raise UsageError(f"no policy was made for {suite!r} yet; suites with one: {', '.join(known)}")
     if name is None:
-        return made[0]
-    entry = lookup("policy", name, POLICIES)
+        shipped = (policy for policy in made if POLICIES[policy].quantizable and POLICIES[policy].takes is None)
+        default = next(shipped, None)
+        if default is None:
+            raise UsageError(f"no policy that can be quantized is shipped for {suite!r} yet; name one of these: "
+                             + ", ".join(made))
+        return default
+    entry = policy_entry(name, suite)
     if suite not in entry.suites:
         raise UsageError(f"policy {name!r} was made for {', '.join(entry.suites)}, not for {suite!r}; policies for it: "
                          + ", ".join(made))
-    return name
+    return full_name(name, suite)
 
 
 def legal_assets(suite: str, name: str | None) -> str:

@@ -38,6 +38,10 @@ class RunFolder:
         """What was quantized."""
         return self.root / "audits" / f"{variant_id}.json"
 
+    def variant(self, variant_id: str) -> Path:
+        """The quantized network, as `qvla-bench quantize` writes one."""
+        return self.root / "variants" / variant_id
+
     def trace(self, key: EpisodeKey) -> Path:
         """Every control step of an episode."""
         return self.root / "traces" / key.variant_id / f"{key.pair}.parquet"

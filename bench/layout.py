@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.policies import policy_entry
 from bench.variants import one_variant
-from policies.registry import POLICIES, policy_class
+from policies.registry import make_policy
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from quantizers.dryrun import Prospect
@@ -17,7 +18,7 @@ def layout_table(policy: str | None, method: str) -> str:
     from quantizers.dryrun import prospects
     from quantizers.registry import from_json
 
-    instance = policy_class(POLICIES[variant.policy])()
+    instance = make_policy(policy_entry(variant.policy))
     rows = [("LINEAR", "ROLE", "INPUTS", "OUTPUTS", variant.method)]
     for found in prospects(instance.module, instance.layout, from_json(variant.config)):
         site = found.site

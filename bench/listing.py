@@ -6,7 +6,7 @@ from bench.protocol import PROTOCOLS
 from bench.saved import VARIANTS, saved_listing
 from bench.timing.probe import devices, open_probe
 from envs.registry import ALIASES, SUITES
-from policies.registry import POLICIES
+from policies.registry import POLICIES, PolicyEntry
 from quantizers.registry import METHODS, config_class
 
 
@@ -15,8 +15,7 @@ def listing() -> str:
     also = {meant: alias for alias, meant in ALIASES.items()}
     suites = {name: (f"also called {also[name]}; " if name in also else "") + f"assets {' or '.join(entry.assets)}; "
                     f"stepping {' or '.join(entry.stepping)}; needs {entry.needs}" for name, entry in SUITES.items()}
-    policies = {name: f"for {', '.join(e.suites)}; {'can be quantized' if e.quantizable else 'full precision only'}; "
-                      f"needs {e.needs}" for name, e in POLICIES.items()}
+    policies = {name if e.takes is None else f"{name}:...": _policy(e) for name, e in POLICIES.items()}
     methods = {name: _first_sentence(config_class(name)) + "; needs "
                + ("calibration observations of the policy" if entry.needs_calibration else "nothing")
                for name, entry in METHODS.items()}
@@ -29,6 +28,12 @@ def listing() -> str:
     return "\n\n".join(_section(title, table) for title, table in (
         ("SUITE", suites), ("POLICY", policies), ("METHOD", methods),
         (f"SAVED in {VARIANTS}, for --policy {VARIANTS}/NAME", saved), ("PROTOCOL", protocols), ("DEVICE", clocks)))
+
+
+def _policy(entry: PolicyEntry) -> str:
+    kind = "can be quantized" if entry.quantizable else "full precision only"
+    behind = f"; behind the colon: {entry.takes}" if entry.takes else ""
+    return f"for {', '.join(entry.suites)}; {kind}; needs {entry.needs}{behind}"
 
 
 def _section(title: str, table: dict[str, str]) -> str:

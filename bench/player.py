@@ -9,6 +9,7 @@ from typing import Any
 from bench.drift import episode_drift
 from bench.folder import RunFolder
 from bench.host import EnvironmentLost
+from bench.kept import build_once
 from bench.latency import latency_of
 from bench.pool import EnvironmentPool, suite_module
 from bench.protocol import PROTOCOLS
@@ -17,7 +18,7 @@ from bench.records import EpisodeRecord
 from bench.rollout import one_line, rollout
 from bench.schedule import partner
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
-from bench.variants import build, require_supported
+from bench.variants import require_supported
 from bench.watchdog import Watchdog
 from envs.types import Environment
 from policies.base import Policy
@@ -48,7 +49,7 @@ class Player:
             return False, None
         if self._spec.stop == "never":
             self._seats.clear()  # one policy in memory at a time
-        self._seats[variant.variant_id], audit = prepared(self._spec, variant)
+        self._seats[variant.variant_id], audit = prepared(self._spec, variant, self._folder)
         return True, audit
 
     def play(self, key: EpisodeKey) -> EpisodeRecord:
@@ -96,12 +97,14 @@ class Player:
         return replace(record, drift=drift)
 
 
-def prepared(spec: BenchSpec, variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
+def prepared(
+    spec: BenchSpec, variant: PolicyVariant, folder: RunFolder
+) -> tuple[Policy, dict[str, Any] | None]:
     """The policy of a variant and its audit; raises `UsageError` if a Linear that the method wanted is unsupported."""
     import torch
 
     torch.set_num_threads(spec.threads)
-    policy, audit = build(variant)
+    policy, audit = build_once(variant, folder)
     if not spec.allow_unsupported:
         require_supported(variant, audit)
     return policy, audit

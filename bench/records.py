@@ -155,6 +155,12 @@ class RunStore:
             raise full(self.folder.episodes, error) from error
         self._records[record.key] = record
 
+    def note_nodes(self, processors: Mapping[str, str]) -> None:
+        """Keep in the header, with this start of the run, which machines play and what processors they have."""
+        header = json.loads(self.folder.header.read_text())
+        header["starts"][-1]["nodes"] = dict(processors)
+        write_json(self.folder.header, header)
+
     def close(self) -> None:
         """Let go of the folder."""
         self._file.close()

@@ -21,16 +21,17 @@ Play = Callable[[PolicyVariant, Sequence[EpisodeKey]], Iterator[EpisodeRecord]]
 
 
 def run(spec: BenchSpec, store: RunStore, shown: bool = True, timeout_s: float = TIMEOUT_S, isolate: bool = False,
-        workers: int = 1) -> set[EpisodeKey]:
+        workers: int | None = None, runner: str = "local") -> set[EpisodeKey]:
     """Play what is missing; return the keys that still have no outcome, empty if the run is complete.
 
     An episode that ends in an error is recorded and left for the next run. A variant's episode waits until its
     full-precision partner has an outcome, because its drift is measured against it. `isolate` keeps environments in a
-    process of their own, whose death is an error of one episode; `workers` play at the same time, with equal results.
+    process of their own, whose death is an error of one episode; `workers` play at the same time, with equal results:
+    processes of this machine, or with the runner "ray" of a cluster, as many as it has room for if None.
     """
     total = sum(1 for _ in spec.episodes())
     with Progress(total, len(store.keys()), shown) as progress, ExitStack() as open_things:
-        play = _player(spec, store, progress, timeout_s, isolate, workers, open_things)
+        play = _player(spec, store, progress, timeout_s, isolate, workers, runner, open_things)
         for variant, keys in batches(spec, store):
             done = store.keys()
             ready = [k for k in keys if variant.baseline or partner(spec, k) in done]
@@ -42,8 +43,8 @@ def run(spec: BenchSpec, store: RunStore, shown: bool = True, timeout_s: float =
     return wanted(spec, store) - store.keys()
 
 
-def _player(spec: BenchSpec, store: RunStore, progress: Progress, timeout_s: float, isolate: bool, workers: int,
-            open_things: ExitStack) -> Play:
+def _player(spec: BenchSpec, store: RunStore, progress: Progress, timeout_s: float, isolate: bool,
+            workers: int | None, runner: str, open_things: ExitStack) -> Play:
     """Who plays: this process, or a crew."""
     announced: set[str] = set()
 
@@ -52,8 +53,8 @@ def _player(spec: BenchSpec, store: RunStore, progress: Progress, timeout_s: flo
             progress.say(f"{variant.variant_id}: preparing {variant.policy} {variant.method}")
             announced.add(variant.variant_id)
 
-    if workers > 1:
-        crew = open_things.enter_context(Crew(workers, spec, store.folder, timeout_s, isolate))
+    if runner == "ray" or (workers or 1) > 1:
+        crew = open_things.enter_context(_crew(store, progress, timeout_s, isolate, workers, runner))
 
         def play(variant: PolicyVariant, keys: Sequence[EpisodeKey]) -> Iterator[EpisodeRecord]:
             announce(variant)
@@ -68,6 +69,15 @@ def _player(spec: BenchSpec, store: RunStore, progress: Progress, timeout_s: flo
                 _keep_audit(store, variant, audit)
             yield from map(player.play, keys)
     return play
+
+
+def _crew(store: RunStore, progress: Progress, timeout_s: float, isolate: bool, workers: int | None,
+          runner: str) -> Any:
+    if runner == "local":
+        return Crew(workers, store.header.spec, store.folder, timeout_s, isolate)
+    from bench.cluster import RayCrew
+
+    return RayCrew(workers, store, timeout_s, isolate, progress.say)
 
 
 def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] | None) -> None:

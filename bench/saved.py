@@ -6,9 +6,10 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup
+from bench.errors import UsageError
+from bench.policies import of_registry, policy_entry
 from bench.spec import PolicyVariant
-from policies.registry import POLICIES, policy_class
+from policies.registry import policy_class
 from quantizers.saved import SavedConfig, StorageError, folder_bytes, read_config
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
@@ -22,7 +23,7 @@ SAVED = "saved"
 
 def named_folder(policy: str | None) -> Path | None:
     """The folder that a policy's name means, None if it is a name of the registry or should have been one."""
-    if policy is None or policy in POLICIES:
+    if policy is None or of_registry(policy):
         return None
     folder = Path(policy)
     return folder if "/" in policy or (folder / "config.json").is_file() else None
@@ -39,7 +40,11 @@ def saved_config(folder: Path) -> SavedConfig:
         config = read_config(folder)
     except StorageError as error:
         raise UsageError(str(error)) from error
-    if not lookup(f"policy of {folder}", config.origin.policy, POLICIES).quantizable:
+    try:
+        entry = policy_entry(config.origin.policy)
+    except UsageError as error:
+        raise UsageError(f"{folder} was made from a policy that is not known here: {error}") from error
+    if not entry.quantizable:
         raise UsageError(f"policy {config.origin.policy!r} of {folder} has no network to quantize")
     return config
 
@@ -65,20 +70,29 @@ def load_saved(variant: PolicyVariant) -> tuple[Policy, dict[str, Any]]:
 
     Raises `UsageError` if the folder is damaged, or is not the one that the variant was made of.
     """
-    from quantizers.storage import load_quantized_
-
     folder = Path(variant.method.partition(":")[2])
     config = saved_config(folder)
     if config.digest != variant.config["digest"]:
         raise UsageError(f"{folder} was replaced since {variant.variant_id} was named; name a new run (RUN=...)")
     try:
-        policy = policy_class(POLICIES[variant.policy]).skeleton(config.origin.network)
-        audit = load_quantized_(policy.module, folder)
+        return load_network(variant.policy, folder)
     except StorageError as error:
         raise UsageError(str(error)) from error
+
+
+def load_network(policy: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
+    """The registered policy around the network saved in `folder`, and the audit as JSON.
+
+    Raises StorageError if the folder is damaged or describes a network that the policy cannot build.
+    """
+    from quantizers.storage import load_quantized_
+
+    config = read_config(folder)
+    try:
+        made = policy_class(policy_entry(policy)).skeleton(config.origin.network)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{folder} describes a network that {variant.policy!r} cannot build: {error}") from error
-    return policy, audit.to_json()
+        raise StorageError(f"{folder} describes a network that {policy!r} cannot build: {error}") from error
+    return made, load_quantized_(made.module, folder).to_json()
 
 
 def saved_listing(parent: Path) -> dict[str, str]:

@@ -92,7 +92,7 @@ def shadow_variants(spec: BenchSpec, store: RunStore, shown: bool = True) -> Non
     for key in keys:
         pairs.setdefault(partner(spec, key), []).append(key)
     variants = [v for v in spec.variants if v.baseline or any(k.variant_id == v.variant_id for k in keys)]
-    policies = {v.variant_id: prepared(spec, v)[0] for v in variants}
+    policies = {v.variant_id: prepared(spec, v, store.folder)[0] for v in variants}
     teacher = policies.pop(spec.variants[0].variant_id)
     shadowed = ShadowedPolicy(teacher, policies)
     with EnvironmentPool(spec.suite, spec.assets, spec.stepping) as pool, Progress(len(pairs), 0, shown) as progress:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from bench.folder import RunFolder, write_json
 from bench.player import prepared
+from bench.policies import policy_entry
 from bench.recorders import load_observations
 from bench.records import RunStore
 from bench.spec import BenchSpec
@@ -15,7 +16,7 @@ from bench.timing.interleave import ROUNDS, interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, devices, open_probe
 from envs.types import Observation
-from policies.registry import POLICIES, policy_class
+from policies.registry import policy_class
 
 
 def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
@@ -24,11 +25,11 @@ def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
     All variants are in memory at once, so a machine must hold them together.
     """
     policy = spec.variants[0].policy
-    if len(spec.variants) < 2 or not POLICIES[policy].quantizable:
+    if len(spec.variants) < 2 or not policy_entry(policy).quantizable:
         return []
     skipped, probes = [], []
     for probe in _probes():
-        reason = cannot_move(policy_class(POLICIES[policy]), policy, probe)
+        reason = cannot_move(policy_class(policy_entry(policy)), policy, probe)
         if reason is not None:
             skipped.append(f"{probe.device}: {reason}")
         elif not _timed(store.folder, probe.device, spec):
@@ -54,7 +55,7 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
         return
     policies, claims = {}, {}
     for variant in spec.variants:
-        policies[variant.variant_id], audit = prepared(spec, variant)
+        policies[variant.variant_id], audit = prepared(spec, variant, store.folder)
         policies[variant.variant_id].reset(next(iter(spec.episodes())).noise_key())
         # Full precision against itself shows how much of a speed-up is noise.
         if (claim := no_claim(variant, audit)) is not None:

@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UsageError, lookup, unknown
+from bench.errors import UsageError, unknown
+from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
 from bench.spec import FULL_PRECISION, REPEAT, PolicyVariant
 from envs.types import SpecMismatch
-from policies.registry import POLICIES, PolicyEntry, policy_class
+from policies.registry import PolicyEntry, checkpoint_folder, make_policy
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from policies.base import Policy
@@ -47,11 +48,12 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
     Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, and for a folder
     that holds no variant of this very policy.
     """
-    entry = lookup("policy", policy, POLICIES)
+    policy = full_name(policy)
+    entry = policy_entry(policy)
     wanted = [FULL_PRECISION, *(m for m in methods if m != FULL_PRECISION)]
     if set(wanted) - {FULL_PRECISION, REPEAT} and not entry.quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
-                         f"policies with one: {', '.join(n for n, e in POLICIES.items() if e.quantizable)}")
+                         f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
     made = [PolicyVariant(policy, digest, method, _config_json(method)) for method in wanted]
     if saved is not None:
@@ -70,8 +72,8 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
     methods = split_methods(method)
     if len(methods) != 1:
         raise UsageError(f"method must be one method, got {methods}; run the command once for each")
-    policy = policy or next(name for name, entry in POLICIES.items() if entry.quantizable)
-    if not lookup("policy", policy, POLICIES).quantizable:
+    policy = policy or first_quantizable()
+    if not policy_entry(policy).quantizable:
         raise UsageError(f"policy {policy!r} has no network to quantize")
     if methods == [REPEAT]:
         raise UsageError(f"{REPEAT!r} is full precision played again, not a quantization")
@@ -81,18 +83,23 @@ def one_variant(policy: str | None, method: str) -> PolicyVariant:
 def weights_digest(name: str, entry: PolicyEntry) -> str | None:
     """sha256 over names and contents of the checkpoint's files, None for a policy without weights.
 
-    Raises `UsageError` if the folder has no files. Calibration observations lie there too, so other ones are another
+    Raises `UsageError` if the checkpoint is not here. Calibration observations lie there too, so other ones are another
     variant; the model card is words about the checkpoint, not a part of it.
     """
-    if entry.weights is None:
+    try:
+        relative = checkpoint_folder(entry)
+    except OSError as error:
+        raise UsageError(f"policy {name!r}: {error}") from error
+    if relative is None:
         return None
-    folder = package_root() / entry.weights
+    folder = package_root() / relative
     files = sorted(path for path in folder.glob("*") if path.is_file() and path.suffix != ".md")
     if not files:
         raise UsageError(f"policy {name!r} needs its weights in {folder}, where no file is; it needs {entry.needs}")
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        with open(path, "rb") as file:  # a shard may be larger than the memory
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
 
@@ -106,12 +113,12 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
 
     Raises `SpecMismatch` if the policy is not what its entry declares.
     """
-    entry = lookup("policy", variant.policy, POLICIES)
+    entry = policy_entry(variant.policy)
     if variant.config["method"] == SAVED:
         return load_saved(variant)
     if variant.config["method"] == REPEAT:
         return build(replace(variant, method=FULL_PRECISION, config=_config_json(FULL_PRECISION)))
-    policy = policy_class(entry)()
+    policy = make_policy(entry)
     declared = entry.trained_on.image_size if entry.trained_on else None
     if declared not in (None, policy.image_size):
         raise SpecMismatch(f"policy {variant.policy!r} asks for pictures of {policy.image_size} pixels, and "

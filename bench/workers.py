@@ -10,13 +10,13 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from bench.dealing import Deal
 from bench.errors import BenchError
 from bench.folder import RunFolder
 from bench.player import Player, failed
@@ -36,8 +36,6 @@ class _Worker:
     """It."""
     pipe: Connection
     """Our end of the pipe to it."""
-    keys: deque[EpisodeKey] = field(default_factory=deque)
-    """Dealt to it and not begun."""
     playing: EpisodeKey | None = None
     """What it is playing."""
 
@@ -52,10 +50,9 @@ class Crew:
     def play(self, variant: PolicyVariant, keys: Sequence[EpisodeKey],
              keep_audit: Callable[[dict[str, Any] | None], None]) -> Iterator[EpisodeRecord]:
         """Records in the order in which they come; raises what preparing the variant raises, in whichever process."""
+        deal = Deal(keys, len(self._workers))
         for worker in self._workers:
-            worker.keys = deque(k for k in keys if k.task % len(self._workers) == self._workers.index(worker))
-        for worker in self._workers:
-            self._deal(worker, variant)
+            self._give(worker, variant, deal)
         while busy := [w for w in self._workers if w.playing is not None]:
             for pipe in wait([w.pipe for w in busy]):
                 worker = next(w for w in self._workers if w.pipe is pipe)
@@ -63,22 +60,20 @@ class Crew:
                     kind, content = worker.pipe.recv()
                 except (EOFError, OSError):
                     yield self._lost(worker)
-                    self._deal(worker, variant)
+                    self._give(worker, variant, deal)
                     continue
                 if kind == "raised":
                     raise content
                 if kind == "audit":
                     keep_audit(content)
                     continue
-                worker.playing = None
-                self._deal(worker, variant)
+                self._give(worker, variant, deal)
                 yield content
 
-    def _deal(self, worker: _Worker, variant: PolicyVariant) -> None:
-        """Give a process its next key, or one of whoever has most left."""
-        source = worker if worker.keys else max(self._workers, key=lambda w: len(w.keys))
-        if source.keys:
-            worker.playing = source.keys.popleft()
+    def _give(self, worker: _Worker, variant: PolicyVariant, deal: Deal) -> None:
+        """Give a process its next key, if one is left."""
+        worker.playing = deal.next(self._workers.index(worker))
+        if worker.playing is not None:
             try:
                 worker.pipe.send((variant, worker.playing))
             except OSError:
@@ -134,10 +129,10 @@ def _serve(pipe: Connection, settings: Settings) -> None:
                     pipe.send(("audit", audit))
                 pipe.send(("record", player.play(key)))
             except Exception as error:
-                pipe.send(("raised", _sendable(error)))
+                pipe.send(("raised", sendable(error)))
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The error itself, or its words if it cannot be sent."""
     try:
         return pickle.loads(pickle.dumps(error))

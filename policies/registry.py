@@ -1,7 +1,8 @@
 """Which policies there are: one literal table, name -> "module:Class" and what it needs.
 
-Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is built without
-arguments and is a `policies.base.Policy`; one marked `quantizable` is a `QuantizablePolicy` as well.
+Nothing is imported until a policy is built, so an unknown name costs nothing. Every class is a `policies.base.Policy`;
+one marked `quantizable` is a `QuantizablePolicy` as well. It is built without arguments, or, where an entry `takes`
+something, with what its name has behind a colon, as in `openvla-oft:libero_10`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
@@ -19,9 +21,9 @@ class PolicyEntry:
     """One policy of the table."""
 
     target: str
-    """"module:Class"; the class takes no arguments."""
+    """"module:Class"; the class takes `argument` if the entry `takes` something, else nothing."""
     suites: tuple[str, ...]
-    """Suites it was made for; the first entry that names a suite is that suite's default policy."""
+    """Suites it was made for; the first entry that names a suite and takes nothing is that suite's default policy."""
     quantizable: bool
     """Whether it has a network that a quantizer may rewrite."""
     weights: str | None
@@ -31,6 +33,17 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    takes: str | None = None
+    """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
+    resolve: str | None = None
+    """"module:function" of an entry that `takes` something: from what was typed behind the colon ("" if nothing was)
+    and the suite of the run (None if there is none) to its full form, which alone decides what the class builds. It
+    imports no torch and raises ValueError for what cannot be."""
+    folder: str | None = None
+    """"module:function" from the full form to the folder of the checkpoint, whose digest is part of every result, or
+    None if there is no checkpoint here. It may download; raises OSError that says what to do."""
+    argument: str | None = None
+    """What stands behind the colon; None in the table."""
 
 
 _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
@@ -38,6 +51,8 @@ _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN
 
 _POCKET_SUITES = ("libero_object",)
 """Suites that the pocket policies were trained on."""
+_EXPERT_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+"""Suites that the scripted expert solves, libero_90 as far as the same motions reach; docs/experts.md says how far."""
 _POCKET_NEEDS = "torch and transformers on a CPU; weights are in the package (`make pocket` trains them again)"
 _POCKET = Conventions(("agentview", "wrist"), 128, mirrored=False, jpeg=False, resize="none", crop_area=1.0,
                       state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=8, gripper=OPEN_CLOSE, sampling=False)
@@ -51,7 +66,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
                                "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
     "expert": PolicyEntry(
-        "policies.experts.expert:Expert", ("libero_object",), False, None,
+        "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),
     "toy-vla": PolicyEntry(
         "policies.toy_vla:ToyVLA", ("toy",), True, None, "torch on a CPU; its weights are computed, not trained",
@@ -66,5 +81,28 @@ POLICIES: Mapping[str, PolicyEntry] = {
 
 def policy_class(entry: PolicyEntry) -> Any:
     """The class of an entry."""
-    module, _, attribute = entry.target.partition(":")
+    return _imported(entry.target)
+
+
+def make_policy(entry: PolicyEntry) -> Any:
+    """The policy of an entry with its own weights."""
+    kind = policy_class(entry)
+    return kind() if entry.argument is None else kind(entry.argument)
+
+
+def resolved(entry: PolicyEntry, typed: str, suite: str | None) -> PolicyEntry:
+    """The entry of one name of a family: with the full form of what was typed behind the colon. Raises ValueError."""
+    return replace(entry, argument=_imported(entry.resolve)(typed, suite) if entry.resolve else typed)
+
+
+def checkpoint_folder(entry: PolicyEntry) -> Path | None:
+    """Folder of the checkpoint, relative to the package root if it is part of the package; None if there is none."""
+    if entry.folder is not None:
+        found = _imported(entry.folder)(entry.argument)
+        return None if found is None else Path(found)
+    return None if entry.weights is None else Path(entry.weights)
+
+
+def _imported(target: str) -> Any:
+    module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)

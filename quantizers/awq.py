@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from quantizers.around import Around
 from quantizers.blocks import Call, common_part, first_output, record_calls, stages, swapped_weights, watched
 from quantizers.calibration import CalibrationSet
 from quantizers.clipping import clip_and_code, row_error
@@ -130,7 +131,7 @@ def plan_awq(
             steps = 1 if name in unclipped else config.clip_steps
             gram = gram / (scales[name] * scales[name].unsqueeze(1))
             coded = clip_and_code(layer.weight.detach(), gram, config.weight_bits, config.clip, group, steps)
-            options = {"activation_bits": config.activation_bits, "backend": backend, "input_scale": own.get(name)}
+            options = {"activation_bits": config.activation_bits, "backend": backend, "around": Around(own.get(name))}
             replace_(scaled, name, QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options))
     return Plan(uniform_bits(linears, config.weight_bits), diagnostics={"ratios": ratios}, module=scaled)
 

@@ -8,7 +8,8 @@ from quantizers import integer, native
 
 Backend = Literal["reference", "cpu", "mixed"]
 """`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
-tensor operations, `mixed` with compiled steps around the product."""
+tensor operations, `mixed` in one compiled call where the processor has AVX512-VNNI, else with compiled steps around
+torch's product."""
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 

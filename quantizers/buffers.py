@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
+from quantizers.around import AROUND, check_around
 from quantizers.grids import CODE_BITS
 from quantizers.packing import row_bytes
 
-BUFFERS = ("bias", *(f"codes{width}" for width in CODE_BITS), "scale", "zero", "rows16", "positions", "input_scale")
+BUFFERS = ("bias", *(f"codes{width}" for width in CODE_BITS), "scale", "zero", "rows16", "positions", *AROUND)
 """Names of the buffers of `quantizers.linear.QuantLinear`; each may be absent."""
 
 
@@ -17,8 +18,8 @@ def check_buffers(buffers: Mapping[str, torch.Tensor], inputs: int, outputs: int
     """Raise ValueError unless `buffers` are those of a layer with these sizes.
 
     `codesN` are uint8[R_N, row_bytes(I, N)], `scale` float32[R, G] and `zero` int8[R, G] are over all coded rows,
-    `rows16` is float16[H, I], `bias` float32[O], `input_scale` float32[I], and `positions` int32[O] names each stored
-    row once and one behind the last for pruned channels.
+    `rows16` is float16[H, I], `bias` float32[O], and `positions` int32[O] names each stored row once and one
+    behind the last for pruned channels; `quantizers.around.Around` has the others.
     """
     for name in buffers:
         if name not in BUFFERS:
@@ -33,10 +34,7 @@ def check_buffers(buffers: Mapping[str, torch.Tensor], inputs: int, outputs: int
         raise ValueError("a scale is NaN or infinite")
     if "zero" in buffers:
         _check_kind("zero", buffers["zero"], torch.int8, (coded, groups))
-    if "input_scale" in buffers:
-        _check_kind("input_scale", buffers["input_scale"], torch.float32, (inputs,))
-        if not (torch.isfinite(buffers["input_scale"]) & (buffers["input_scale"] > 0)).all():
-            raise ValueError("an input scale is not a positive number")
+    check_around(buffers, inputs, outputs)
     stored = coded + _rows(buffers, "rows16", torch.float16, inputs)
     if "bias" in buffers:
         _check_kind("bias", buffers["bias"], torch.float32, (outputs,))

@@ -1,10 +1,12 @@
 """Integer grids for weight rows: how a real number becomes a code of 2, 3, 4 or 8 bits, and back.
 
 A row `w` gets one scale `s` (or one per group of inputs) and integer codes `q`, so that `w` is about `s * (q - z)`. The
-codes of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Three ways choose the scale and the zero point z:
+codes of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Four ways choose the scale and the zero point z:
 
 - `absmax`: `s = max|w| / (2^(b-1) - 1)`. Nothing is clipped and the lowest code is never used, which leaves only three
   levels at 2 bits and turns about nine of ten Gaussian weights into zero.
+- `five`: the scale of least squared error among five, `absmax` over 0.5, 0.75, 1, 1.25 and 1.5; more than 1 clips. It
+  is what QuantVLA (arXiv 2602.20309) and Omega-QVLA (arXiv 2605.28803) released.
 - `search`: the scale of least squared error among a geometric range of clip points and both signs, polished by least
   squares. A negative scale mirrors the grid, so that at 2 bits the levels are -2, -1, 0, 1 or -1, 0, 1, 2 times `|s|`,
   whichever suits the row. It needs no zero point, hence no extra term in an integer product.
@@ -20,7 +22,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 
-Clip = Literal["absmax", "search", "minmax"]
+Clip = Literal["absmax", "search", "minmax", "five"]
 """How the scale of a row is chosen; only `minmax` has zero points."""
 
 CODE_BITS = (2, 3, 4, 8)
@@ -32,6 +34,8 @@ _LOWEST_CLIP = {2: 0.05, 3: 0.1, 4: 0.2, 8: 0.7}
 """Smallest clip point of the search as a fraction of max|w|; heavy tails need more room the fewer levels there are."""
 _CLIP_STEPS = {2: 24, 3: 22, 4: 20, 8: 6}
 _POLISH_ROUNDS = 2
+_FIVE = (1.0, 0.5, 0.75, 1.25, 1.5)
+"""Divisors of the scale that `five` tries; of equal errors the first wins."""
 _CHUNK_WEIGHTS = 1 << 17
 """Weights searched at once; small enough that the temporaries stay in cache."""
 
@@ -98,6 +102,8 @@ def fit_grid(grouped: torch.Tensor, bits: int, clip: Clip) -> Grid:
     if clip == "search":
         rows = max(1, _CHUNK_WEIGHTS // max(1, grouped.shape[1] * grouped.shape[2]))
         return Grid(torch.cat([_searched_scale(chunk, bits) for chunk in grouped.split(rows)]), None)
+    if clip == "five":
+        return Grid(_best_of_five(grouped, bits), None)
     if clip == "minmax":
         return minmax_grid(grouped.amin(dim=-1, keepdim=True), grouped.amax(dim=-1, keepdim=True), bits)
     raise ValueError(f"unknown clip {clip!r}; legal values are {', '.join(map(repr, get_args(Clip)))}")
@@ -183,6 +189,14 @@ def _searched_scale(grouped: torch.Tensor, bits: int) -> torch.Tensor:
         fitted = (codes * grouped).sum(dim=-1, keepdim=True) / energy
         usable = (energy > 0) & (fitted.abs() >= torch.finfo(torch.float32).tiny)
         best, least = _keep_better(grouped, torch.where(usable, fitted, best), bits, best, least)
+    return best
+
+
+def _best_of_five(grouped: torch.Tensor, bits: int) -> torch.Tensor:
+    whole = _absmax_scale(grouped, bits)
+    best, least = whole, _squared_error(grouped, whole, bits)
+    for divisor in _FIVE[1:]:
+        best, least = _keep_better(grouped, whole / divisor, bits, best, least)
     return best
 
 

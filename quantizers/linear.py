@@ -13,22 +13,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from quantizers import integer, native
+from quantizers import integer, native, vnni
+from quantizers.around import AROUND, Around, check_integer, entered, shown_scale, static_codes, static_rows
 from quantizers.backends import Backend, check_backend
 from quantizers.buffers import BUFFERS, check_buffers, stored_positions
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
+from quantizers.rotation import turned
 
 Coder = Callable[[torch.Tensor, int], Coded]
 """`(rows float[R, I], bits) -> Coded`."""
+Dynamic = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+"""As `quantizers.integer.quantize_tokens`."""
 
 
 class QuantLinear(nn.Module):
     """`torch.nn.Linear` for inference, with a width in bits per output channel.
 
-    With `activation_bits` every token of the input is quantized to 4 or 8 bits by its own absolute maximum; rows of 16
-    bits still see the input as it came, because they take part in no integer product. A layer may divide its input by
-    an `input_scale` per channel first, for methods that have nowhere else to put one.
+    With `activation_bits` every token of the input is quantized to 4 or 8 bits by its own absolute maximum, or by a
+    static scale; rows of 16 bits still see the input as it came, because they take part in no integer product.
+    `quantizers.around` has what a layer may do to its input first and to its output last.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class QuantLinear(nn.Module):
         coder = coder or partial(quantize_rows, clip=clip, group_size=group_size)
         blocks = {width: coder(weight[bits == width], width) for width in CODE_BITS if (bits == width).any()}
         self._settle(*weight.shape, bias, group_size, activation_bits, backend)
-        self._store(blocks, None)
+        self._store(blocks, Around())
         self.register_buffer("rows16", half_rows(weight[bits == 16]) if (bits == 16).any() else None)
         self.register_buffer("positions", stored_positions(bits))
 
@@ -64,20 +68,17 @@ class QuantLinear(nn.Module):
         bits: int,
         bias: torch.Tensor | None,
         *,
-        input_scale: torch.Tensor | None = None,
+        around: Around | None = None,
         activation_bits: int | None = None,
         backend: Backend = "reference",
     ) -> QuantLinear:
-        """A layer whose rows all have the codes of `bits` bits that a method chose itself.
-
-        `input_scale` float32[I], positive, divides the input before anything else. Raises ValueError as `__init__`.
-        """
+        """A layer whose rows all have the codes of `bits` bits that a method chose itself. Raises as `__init__`."""
         outputs, inputs = coded.codes.shape
         groups = coded.scale.shape[1]
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
         layer._settle(outputs, inputs, bias, None if groups == 1 else inputs // groups, activation_bits, backend)
-        layer._store({bits: coded}, input_scale)
+        layer._store({bits: coded}, around or Around())
         layer.register_buffer("rows16", None)
         layer.register_buffer("positions", None)
         return layer
@@ -100,22 +101,25 @@ class QuantLinear(nn.Module):
         layer._settle(out_features, in_features, None, group_size, activation_bits, backend)
         for name in BUFFERS:
             layer.register_buffer(name, buffers.get(name))
+        check_integer(layer._around(), backend)
         return layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float[..., O] of float[..., I]."""
-        tokens = x.reshape(-1, self.in_features).float()
-        if self.input_scale is not None:
-            tokens = tokens / self.input_scale
+        around = self._around()
+        tokens = entered(around, x.reshape(-1, self.in_features).float())
+        static = static_rows(around, len(x), len(tokens))
         y = {
             "reference": self._reference_forward,
             "cpu": self._integer_forward,
             "mixed": self._compiled_forward,
-        }[self.backend](tokens)
+        }[self.backend](tokens, static)
+        if around.turn_out is not None:
+            y = turned(y, around.turn_out)
         return y.reshape(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def dequantized_weight(self) -> torch.Tensor:
-        """float32[O, I], what the stored rows stand for, in the order of the original layer, after the input scale."""
+        """float32[O, I], what the stored rows stand for, in the order of the original layer, between the two turns."""
         parts = [] if self.scale is None else [dequantize_rows(self._integer_rows(), self.scale, self.zero)]
         if self.rows16 is not None:
             parts.append(self.rows16.float())
@@ -128,7 +132,8 @@ class QuantLinear(nn.Module):
 
     def accumulators(self, x: torch.Tensor) -> torch.Tensor:
         """int32[G, M, R], the exact integer products of tokens float[M, I] with the R coded rows, sorted by width."""
-        codes = integer.quantize_tokens(x.float(), self.activation_bits or 8)[0]
+        tokens = entered(self._around(), x.float())
+        codes = self._codes(tokens, static_rows(self._around(), len(x), len(x)))[0]
         return integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
 
     def held_bytes(self) -> int:
@@ -140,8 +145,8 @@ class QuantLinear(nn.Module):
         return self.held_bytes() - (0 if self.bias is None else self.bias.nbytes - 2 * self.bias.numel())
 
     def metadata_bytes(self) -> int:
-        """Bytes of scales, zero points and the table of positions."""
-        metadata = (self.scale, self.zero, self.positions, self.input_scale)
+        """Bytes of scales, zero points, the table of positions and what is around the product."""
+        metadata = (self.scale, self.zero, self.positions, *self._around())
         return sum(buffer.nbytes for buffer in metadata if buffer is not None)
 
     def extra_repr(self) -> str:
@@ -161,22 +166,30 @@ class QuantLinear(nn.Module):
         check_backend(backend, activation_bits)
         self.out_features, self.in_features = outputs, inputs
         self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
+        self._call: vnni.Call | None = None
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
 
-    def _store(self, blocks: Mapping[int, Coded], input_scale: torch.Tensor | None) -> None:
+    def __getstate__(self):
+        # Addresses mean nothing in a copy.
+        return {**self.__dict__, "_call": None}
+
+    def _store(self, blocks: Mapping[int, Coded], around: Around) -> None:
         for width in CODE_BITS:
             self.register_buffer(f"codes{width}", pack(blocks[width].codes, width) if width in blocks else None)
         grids = [blocks[width] for width in CODE_BITS if width in blocks]
         zeros = [grid.zero for grid in grids if grid.zero is not None]
         self.register_buffer("scale", torch.cat([grid.scale for grid in grids]) if grids else None)
         self.register_buffer("zero", torch.cat(zeros) if zeros else None)
-        self.register_buffer("input_scale", None if input_scale is None else input_scale.detach().float().clone())
+        check_integer(around, self.backend)
+        for name, buffer in zip(AROUND, around, strict=True):
+            self.register_buffer(name, None if buffer is None else buffer.detach().clone())
 
     def _apply(self, fn, recurse=True):
         """Move the buffers, but leave their types alone, whatever `.half()` or `.to(dtype)` ask of the whole network.
 
         Rounded scales would be another quantization, and the compiled steps read the bytes of float32.
         """
+        self._call = None
         before = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, buffer in before.items():
@@ -184,20 +197,36 @@ class QuantLinear(nn.Module):
                 self._buffers[name] = buffer.to(self._buffers[name].device)
         return self
 
-    def _reference_forward(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _around(self) -> Around:
+        # Straight from the table: looked up one by one as attributes they would cost a small layer a tenth of its time.
+        return Around(*map(self._buffers.get, AROUND))
+
+    def _codes(
+        self, tokens: torch.Tensor, static: torch.Tensor | None, quantize: Dynamic = integer.quantize_tokens
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes int8[M, I] and scales float32[M, 1] of tokens float32[M, I]; `quantize` finds what no table has."""
+        if static is None:
+            return quantize(tokens, self.activation_bits or 8)
+        return static_codes(tokens, static, self.activation_bits), shown_scale(tokens, static)
+
+    def _reference_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
         weight = self.dequantized_weight()
         if self.activation_bits is None:
             return F.linear(tokens, weight, self.bias)
-        y = F.linear(integer.fake_quantize_tokens(tokens, self.activation_bits), weight, self.bias)
+        if static is None:
+            values = integer.fake_quantize_tokens(tokens, self.activation_bits)
+        else:
+            values = static_codes(tokens, static, self.activation_bits).float() * shown_scale(tokens, static)
+        y = F.linear(values, weight, self.bias)
         if self.rows16 is not None:
             kept = self.channel_bits() == 16
             y[:, kept] = F.linear(tokens, weight[kept], None if self.bias is None else self.bias[kept])
         return y
 
-    def _integer_forward(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _integer_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
         parts = []
         if self.scale is not None:
-            codes, scale = integer.quantize_tokens(tokens, self.activation_bits)
+            codes, scale = self._codes(tokens, static)
             products = integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
             if self.zero is not None:
                 products = integer.without_zeros(products, codes, self.zero)
@@ -209,10 +238,21 @@ class QuantLinear(nn.Module):
         y = self._restore(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), dim=1)
         return y if self.bias is None else y.add_(self.bias)
 
-    def _compiled_forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        if self.scale is None:
-            return self._integer_forward(tokens)
-        codes, x_scale = native.quantize_tokens(tokens, self.activation_bits)
+    def _compiled_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
+        # From the table, as in `_around`.
+        scale, rows16 = self._buffers["scale"], self._buffers["rows16"]
+        if scale is None:
+            return self._integer_forward(tokens, static)
+        if self._call is None or not self._call.made_of(self._buffers):
+            stepwise = vnni.why_not(self.in_features, scale.shape[1]) is not None
+            self._call = None if stepwise else vnni.Call(self._buffers, self.in_features, self.out_features)
+        y = self._in_steps(tokens, static) if self._call is None else self._call(tokens, self.activation_bits, static)
+        if rows16 is not None:
+            native.place_rows(F.linear(tokens, rows16.float()), self.positions, len(scale), self.bias, y)
+        return y
+
+    def _in_steps(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
+        codes, x_scale = self._codes(tokens, static, native.quantize_tokens)
         if self.positions is None and len(self.codes8 if self.codes8 is not None else ()) == self.out_features:
             rows = unpack(self.codes8, 8, self.in_features)
         else:
@@ -222,11 +262,7 @@ class QuantLinear(nn.Module):
             rows = native.unpack_rows(blocks, self.positions, self.out_features, self.in_features)
         products = integer.accumulate(codes, rows, self.scale.shape[1])
         x_sums = None if self.zero is None else integer.code_sums(codes, self.zero.shape[1])
-        y = native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
-        if self.rows16 is not None:
-            exact = F.linear(tokens, self.rows16.float())
-            native.place_rows(exact, self.positions, len(self.scale), self.bias, y)
-        return y
+        return native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
 
     def _restore(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
         """Stored rows (and, last, the one that stands for all pruned rows) in the order of the original layer."""

@@ -1,57 +1,29 @@
-"""Compile `mixed.c` on first use, and call it.
+"""The steps around an int8 matrix product, compiled from `mixed.c`: same bits as tensor operations, in fewer calls.
 
-The backend `cpu` spends half of its time in a dozen small tensor operations around one int8 product. `mixed.c` does the
-same in a few calls with the same bits in the result. It needs a C compiler; where there is none, `why_unavailable` says
-so. The library lies in a folder of the user's own below the system's folder for temporary files: code is loaded from
-there, so the folder is refused if anybody else could write to it.
-
-Speed over a float32 Linear with the same shape, all rows at 4 bits, one thread of an AMD EPYC with AVX512-VNNI, torch
-2.13 (the machine was shared; take differences below 15 % as noise):
-
-    inputs -> outputs     1 token       60 tokens     128 tokens
-                        cpu  mixed     cpu  mixed     cpu  mixed
-     384 -> 384         0.2   0.4      1.7   3.2      2.5   4.7
-     384 -> 1024        0.7   1.4      2.7   4.8      3.6   5.8
-    1024 -> 384         0.7   1.1      2.4   5.0      3.6   6.1
-     768 -> 192         0.2   0.4      1.6   3.5      2.4   4.5
-    4096 -> 1024        1.6   3.1      3.5   4.5      4.8   5.8
-
-A layer of 256 thousand weights or less with a single token is faster in float32: a call costs about 20 microseconds.
+The backend `cpu` spends half of its time in a dozen small tensor operations around one int8 product. Processors with
+AVX512-VNNI do a whole layer in one call instead (`quantizers.vnni`). Both need a C compiler; where there is none,
+`why_unavailable` says so.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import stat
-import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from quantizers.compiling import NoCompiler, load
 from quantizers.grids import CODE_BITS
 from quantizers.integer import ACTIVATION_LIMITS
 
 _SOURCE = Path(__file__).with_name("mixed.c")
-_COMPILERS = ("gcc", "cc", "clang")
-# No contraction: a fused multiply-add rounds once where the reference rounds twice.
-_FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _SIGNATURES = {
     "quantize_tokens": "piiipp",
     "unpack_rows": "pipipipipiip",
     "rescale": "piiipippppppp",
     "place_rows": "piipiippp",
 }
-"""Arguments of each function: p is a pointer, i an int64."""
-
-
-class NoCompiler(RuntimeError):
-    """There is no C compiler, it does not compile `mixed.c`, or there is no safe place for the result."""
 
 
 @cache
@@ -126,53 +98,4 @@ def _length(tensor: torch.Tensor | None) -> int:
 
 @cache
 def _library() -> ctypes.CDLL:
-    compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
-    if compiler is None:
-        raise NoCompiler(f"no C compiler found (looked for {', '.join(_COMPILERS)}); install one, or use backend 'cpu'")
-    target = _private_folder() / f"mixed-{_fingerprint(compiler)}.so"
-    if not target.exists():
-        _compile(compiler, target)
-    library = ctypes.CDLL(str(target))
-    for name, kinds in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype = None
-        function.argtypes = [ctypes.c_void_p if kind == "p" else ctypes.c_int64 for kind in kinds]
-    return library
-
-
-def _compile(compiler: str, target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
-        command = [compiler, *_FLAGS, "-o", str(made), str(_SOURCE), "-lm"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise NoCompiler(f"{' '.join(command)} failed with status {result.returncode}: {result.stderr.strip()}")
-        # Another process may compile at the same time; whoever comes last replaces an equal file.
-        os.replace(made, target)
-
-
-def _private_folder() -> Path:
-    """Where compiled code is kept: made for this user alone, and refused unless it still is."""
-    folder = Path(tempfile.gettempdir()) / f"qvla-bench-native-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError as error:
-        raise NoCompiler(f"no folder for compiled code: {error}; set TMPDIR to one that you may write to") from error
-    private = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
-    if not private:
-        raise NoCompiler(
-            f"{folder} is not a folder that belongs to user {os.getuid()} alone (mode {stat.filemode(status.st_mode)}, "
-            f"owner {status.st_uid}), so code from it cannot be trusted; remove it, or set TMPDIR to another folder"
-        )
-    return folder
-
-
-def _fingerprint(compiler: str) -> str:
-    """Source, flags, compiler and processor: code for one processor must not run on another that shares the cache."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else [platform.processor()]
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
-    parts = (_SOURCE.read_text(), " ".join(_FLAGS), version, platform.machine(), features)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return load(_SOURCE, _SIGNATURES)

@@ -13,6 +13,7 @@ from quantizers.audit import LayerAudit, QuantAudit
 from quantizers.awq import AWQ, plan_awq
 from quantizers.backends import Backend
 from quantizers.calibration import CalibrationSet
+from quantizers.flow_time import follow_
 from quantizers.gptq import GPTQ, plan_gptq
 from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
@@ -133,6 +134,8 @@ def quantize_(
     for site, layer in replacements.items():
         replace_(module, site, layer)
     moved = () if planned.module is None else adopt_(module, planned.module, replacements)
+    if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
+        follow_(module, layout.denoiser)
 
     now = linears | replacements
     notes = {name.rpartition(".")[0]: "a scale of a neighbour was folded into it" for name in moved}

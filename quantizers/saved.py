@@ -49,7 +49,8 @@ class SavedConfig:
     origin: Origin
     """Where the network came from."""
     quantization_config: Mapping[str, Any]
-    """`config` of the method, `layers` by name as they are stored, `kept` tensors by name with their type in memory."""
+    """`config` of the method, `layers` by name as they are stored, `kept` tensors by name with their type in memory,
+    and `denoiser`, the module whose steps some layers follow, if there are such layers."""
     files: Mapping[str, str]
     """sha256 of every other file of the folder."""
     digest: str

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from quantizers.audit import QuantAudit
+from quantizers.flow_time import follow_, followed
 from quantizers.linear import QuantLinear
 from quantizers.saved import (
     AUDIT,
@@ -69,6 +70,8 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     layers = {name: dataclasses.asdict(_described(layer, audit)) for name, layer in packed.items()}
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
+    if (denoiser := followed(module)) is not None:
+        config["denoiser"] = denoiser
     write_folder(folder, origin, config, {MODEL: save(tensors), AUDIT: json_bytes(audit.to_json())})
     return sum(tensor.dtype == torch.float32 for name, tensor in tensors.items() if not _is_packed(name, packed))
 
@@ -81,7 +84,7 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     """
     config = read_config(folder)
     check_files(folder, config)
-    layers, kept = _tables(folder, config)
+    layers, kept, denoiser = _tables(folder, config)
     try:
         # Copies: a mapped file aligns tensors otherwise than memory does, and could change under a running network.
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / MODEL).items()}
@@ -90,6 +93,8 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     parts = {name: _layer(folder, name, stored, module, tensors) for name, stored in layers.items()}
     own = _outside(_state(module), parts)
     _check_kept(folder, own, kept, _outside(tensors, parts))
+    if denoiser is not None and denoiser not in dict(module.named_modules()):
+        raise _other_network(folder, f"the denoiser {denoiser!r} is absent")
     audit = _audit(folder, config, layers, parts)
 
     with torch.no_grad():
@@ -98,6 +103,8 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     for name, part in parts.items():
         parent, _, attribute = name.rpartition(".")
         setattr(module.get_submodule(parent), attribute, part)
+    if denoiser is not None:
+        follow_(module, denoiser)
     return audit
 
 
@@ -142,9 +149,10 @@ def _histogram(layer: QuantLinear) -> dict[str, int]:
     return {str(width): count for width, count in sorted(Counter(layer.channel_bits().tolist()).items())}
 
 
-def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], dict[str, str]]:
-    """The layers as they are stored, and the types of the kept tensors."""
-    tables = config.quantization_config
+def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], dict[str, str], str | None]:
+    """The layers as they are stored, the types of the kept tensors, and the denoiser whose steps some layers follow."""
+    tables = dict(config.quantization_config)
+    denoiser = tables.pop("denoiser", None)
     if set(tables) != {"config", "layers", "kept"} or not all(isinstance(table, dict) for table in tables.values()):
         raise StorageError(f"{folder / CONFIG}: quantization_config must have the tables config, layers and kept")
     layers = {}
@@ -153,7 +161,7 @@ def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], 
             layers[name] = StoredLayer(**entry)
         except TypeError as error:
             raise StorageError(f"{folder / CONFIG}: the entry of layer {name!r} is broken: {error}") from error
-    return layers, tables["kept"]
+    return layers, tables["kept"], denoiser
 
 
 def _layer(

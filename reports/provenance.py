@@ -27,6 +27,7 @@ def provenance(run: RunData) -> list[tuple[str, str]]:
         ("Stepping", header["spec"].get("stepping") or UNKNOWN),
         ("Latency", latency_name(header)),
         ("Machine", _flat(header["machine"])),
+        *([("Nodes", _flat(nodes))] if (nodes := _nodes(header)) else []),
         ("Renderer", header.get("renderer") or UNKNOWN),
         ("Commit", _commit(header)),
         ("Command", " ".join(header.get("args", [])) or UNKNOWN),
@@ -58,6 +59,10 @@ def notices(run: RunData) -> list[str]:
     if latency_name(run.header) != PAUSED:
         lines.append(f"The world went on while the policy decided (latency {latency_name(run.header)}). These figures "
                      "are not comparable with those of a world that waits.")
+    processors = sorted({*_nodes(run.header).values(), run.header["machine"].get("cpu")} - {None})
+    if _nodes(run.header) and len(processors) > 1:
+        lines.append(f"Episodes were played by different processors ({', '.join(processors)}), which may round sums "
+                     "otherwise; a pair across two of them is not exact.")
     lines += [line for line in (noise_notice(run), _saved_notice(run)) if line is not None]
     if not is_complete(run):
         lines.append(f"The run is not complete: {len(run.episodes)} episodes have finished and {len(run.errors)} "
@@ -83,6 +88,11 @@ def error_lines(run: RunData) -> list[str]:
     """One line per outstanding error: the episode and the reason."""
     return [f"{e.variant_id} {e.suite} task {e.task} init state {e.init_state} seed {e.seed}: {e.reason}"
             for e in run.errors.itertuples()]
+
+
+def _nodes(header: Mapping[str, Any]) -> dict[str, str]:
+    """Node of a cluster -> its processor, over all starts of the run."""
+    return {name: cpu for start in header.get("starts", ()) for name, cpu in start.get("nodes", {}).items()}
 
 
 def _commit(source: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.folder import write_json
+from bench.policies import first_quantizable, policy_entry, quantizable
 from bench.provenance import commit, machine, packages, usable_cpus
 from bench.saved import named_folder, saved_config
 from bench.spec import PolicyVariant
@@ -20,7 +21,6 @@ from bench.timing.interleave import interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, open_probe
 from bench.variants import build, make_variants, package_root, require_supported, split_methods
-from policies.registry import POLICIES
 
 SCHEMA_VERSION = 1
 """Layout of the file; readers refuse another."""
@@ -95,12 +95,12 @@ def _variants(args: argparse.Namespace) -> tuple[PolicyVariant, ...]:
     """Full precision first, as in a run: a speed-up is only measured where both take turns."""
     saved = named_folder(args.policy)
     name = args.policy if saved is None else saved_config(saved).origin.policy
-    policy = name or next(n for n, entry in POLICIES.items() if entry.quantizable)
+    policy = name or first_quantizable()
     method = args.method or ("qvla" if saved is None else "fp")
     variants = make_variants(policy, split_methods(method), saved)
-    if not POLICIES[policy].quantizable:
+    if not policy_entry(policy).quantizable:
         raise UsageError(f"policy {policy!r} has no network to time; policies with one: "
-                         f"{', '.join(n for n, entry in POLICIES.items() if entry.quantizable)}")
+                         f"{', '.join(quantizable())}")
     return variants if args.baseline else variants[1:] or variants
 
 

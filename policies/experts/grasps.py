@@ -22,8 +22,8 @@ _HAND: tuple[tuple[tuple[float, float], ...], ...] = (
 """The open fingers and the gap between the pads in the hand's own frame, from its collision meshes; the direction out
 of the palm is the last."""
 _PALM = ((-0.032, 0.032), (-0.104, 0.104), (-0.150, -0.031))
-_ABOVE = ((-0.032, 0.032), (-0.104, 0.104), (-0.330, -0.150))
-"""Where the palm comes from on its way down."""
+_ABOVE = ((-0.045, 0.045), (-0.125, 0.125), (-0.330, -0.150))
+"""Where the palm comes from on its way down, not quite straight."""
 
 
 def _boxes(ranges: tuple[tuple[tuple[float, float], ...], ...]) -> Parts:
@@ -36,6 +36,8 @@ OUTLINE, COMING = _boxes((*_HAND, _PALM)), _boxes((*_HAND, _PALM, _ABOVE))
 """The open hand as boxes, where it acts and with its way there."""
 FAR_COST = 60.0
 """Cost of stretching the arm, per metre; a part of the hand that touches something costs 1."""
+SPARE_M = 0.015
+"""Reach that costs nothing to keep: a hand that works at its end is pushed over it by the first touch."""
 LEANS_RAD = (0.0, 0.2, 0.4)
 """By how much the hand may lean back, where it is not turned by more than `LEAN_YAW_RAD`."""
 LEAN_YAW_RAD = 0.8
@@ -114,7 +116,6 @@ GRASPS: Mapping[str, Pinch | Rim] = {
     "moka_pot": Pinch((0, 1), 0.007),
     "new_salad_dressing": Pinch((0, 2), 0.027),
     "orange_juice": Pinch((0, 2), 0.027),
-    "plate": Rim(0.066, 0.012, inset_m=0.0),
     "porcelain_mug": Rim(0.0421, 0.095, (0.0123, -0.0012), avoid=np.pi),
     "red_coffee_mug": Rim(0.0385, 0.118, (-0.0157, -0.001), avoid=0.0),
     "salad_dressing": Pinch((0, 2), 0.027),
@@ -173,15 +174,11 @@ def blocked(near: Parts, ways: list[Hold], shift: np.ndarray, hand: Parts) -> np
     return hands.overlaps(near).reshape(len(ways), -1).sum(axis=1)
 
 
-def best_hold(scene: Scene, name: str, spot: np.ndarray, behind: bool = False) -> Hold:
+def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
     """The cheapest way of taking `name`, whose origin is to go to `spot` (float64[3]): little turning, nothing touched
-    on the way down and at the spot, the wrist near enough to the arm's foot; the way that the hand is already in wins.
-    `behind` allows only those on the side away from the spot."""
+    on the way down and at the spot, the wrist near enough to the arm's foot; the way it is in already wins."""
     ways = list(holds(scene, name))
     shift = spot - scene.positions[name]
-    if behind:
-        ways.sort(key=lambda way: (way.position - scene.positions[name])[:2] @ shift[:2])
-        ways = ways[:len(ways) // 2]
     in_it = [way for way in ways if _is_at(scene, way)]
     if in_it or len(ways) == 1:
         return min(in_it or ways, key=lambda way: _away(scene, way))
@@ -205,7 +202,7 @@ def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
     the hand cannot go as it is."""
     far = max(overreach(scene.base, hold.position, hold.rotation),
               overreach(scene.base, hold.position + shift, hold.rotation) - (TURNING_M if turns else 0.0))
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + far + FAR_COST * max(0.0, far)
+    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + far + FAR_COST * max(0.0, far + SPARE_M)
 
 
 def _away(scene: Scene, hold: Hold) -> float:

@@ -10,7 +10,8 @@ from policies.experts.doors import close_door, open_door
 from policies.experts.drawers import close_drawer, handle, open_drawer
 from policies.experts.knobs import turn_off, turn_on
 from policies.experts.levers import WANTED, lever, sort_of
-from policies.experts.place import slide, transport
+from policies.experts.place import transport
+from policies.experts.push import push
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.shelve import shelve
 from policies.experts.spots import owner_of, spot_of
@@ -26,7 +27,7 @@ DOOR_MOTIONS: Mapping[str, Motion] = {"open": open_door, "close": close_door}
 """The same for a joint that is not a drawer's."""
 WIDE_OPEN_M, AJAR_M = -0.15, -0.12
 """Position of a drawer up to which it is pulled; and from which on it counts as open."""
-SLID = ("plate",)
+PUSHED = ("plate",)
 """Categories that are pushed along the table."""
 
 
@@ -54,8 +55,8 @@ def _opened(scene: Scene, goal: Goal) -> Goal | None:
 
 def motion_of(goal: Goal) -> Motion:
     """The motion that brings `goal` about."""
-    if kind(goal.subject) in SLID:
-        return slide
+    if kind(goal.subject) in PUSHED:
+        return push
     if goal.target.endswith("_heating_region"):
         return shelve
     if goal.predicate in DOOR_MOTIONS and not goal.target:

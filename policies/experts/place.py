@@ -21,8 +21,8 @@ from policies.experts.grasps import (
     turn_between,
 )
 from policies.experts.scene import Goal, Move, Scene, kind
-from policies.experts.spots import Spot, spot_of, table
-from policies.experts.under import way_out
+from policies.experts.spots import Spot, spot_of
+from policies.experts.under import PALM_HALF_M, PALM_REACH_M, way_out
 
 ALIGNED_M = 0.008
 """Horizontal error below which the hand goes straight down."""
@@ -32,8 +32,6 @@ TURN_M = 0.03
 """Horizontal error that a turn of the hand by 1 rad is worth."""
 CLOSE_M = 0.008
 """Height above the grasp or the spot at which the gripper acts."""
-SLIDE_M = 0.012
-"""Height of the hand above the table while it pushes; low, so that what is pushed stays flat."""
 LEAD_M = 0.02
 """How far ahead on a slanted way down the hand is sent."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -43,8 +41,10 @@ MOST_YAW_RAD = 1.7
 """Turn of the hand about the vertical that the last joint of the arm allows."""
 FAR_M = 0.10
 """Distance from the spot beyond which an object is not lifted against furniture; near it, some may well be above."""
-WIDE_M = 0.085
-"""How near to the hand's way things count as being on it."""
+WIDE_M, BESIDE_M = 0.085, 0.015
+"""How near to the hand's way things count as being on it, and how near to the way of the palm."""
+PALM_ABOVE_M = 0.03
+"""Height of the palm above the point between the finger tips."""
 
 
 def transport(scene: Scene, goal: Goal) -> Move:
@@ -56,7 +56,7 @@ def transport(scene: Scene, goal: Goal) -> Move:
         return _carry(scene, goal.subject, spot) if out is None else Move(scene.hand + out, level(scene), True)
     if _falling(scene, goal.subject, spot):
         return Move(scene.hand + np.array([0.0, 0.0, MARGIN_M]), level(scene), False)
-    return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
+    return reach(scene, goal.subject, best_hold(scene, goal.subject, spot.position))
 
 
 def _falling(scene: Scene, name: str, spot: Spot) -> bool:
@@ -65,7 +65,8 @@ def _falling(scene: Scene, name: str, spot: Spot) -> bool:
     return np.linalg.norm(away[:2]) < spot.within_m and 0.0 < away[2] + spot.drop_m - 0.003 < spot.drop_m + 0.02
 
 
-def _reach(scene: Scene, name: str, hold: Hold) -> Move:
+def reach(scene: Scene, name: str, hold: Hold) -> Move:
+    """Take `name` by `hold`."""
     turn = turn_between(scene.hand_rotation, hold.rotation)
     # A hand that leans comes along its own axis, so that it gets in below what stands out.
     axis = hold.rotation[:, 2] / hold.rotation[2, 2]
@@ -76,16 +77,6 @@ def _reach(scene: Scene, name: str, hold: Hold) -> Move:
     low = scene.hand[2] - hold.position[2]
     share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0) if low > CLOSE_M or error > 2 * ALIGNED_M else 0.0
     return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, share == 0.0 and low < CLOSE_M)
-
-
-def slide(scene: Scene, goal: Goal) -> Move:
-    """Take `goal.subject` and push it along what it lies on, without lifting it."""
-    spot = spot_of(scene, goal).position
-    if not scene.grasped[goal.subject]:
-        return _reach(scene, goal.subject, best_hold(scene, goal.subject, spot, behind=True))
-    height = table(scene, goal.target) + SLIDE_M
-    target = np.array([*(spot + scene.hand - scene.positions[goal.subject])[:2], height])
-    return Move(target, level(scene), True)
 
 
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
@@ -127,15 +118,19 @@ def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray
 
 
 def clearance(scene: Scene, target: np.ndarray, without: Iterable[str]) -> float:
-    """Height of the tallest thing, apart from those named, on the straight way from the hand to `target`."""
+    """Height to pass with the finger tips, without a margin, above all things apart from those named that are near the
+    straight way from the hand to `target`; beside the fingers the palm passes over, which is higher."""
     way = scene.hand[:2] + np.linspace(0.0, 1.0, 12)[:, None] * (target[:2] - scene.hand[:2])
+    x, along, _ = abs(scene.hand_rotation.T[..., :2])
+    palm = along * PALM_REACH_M + x * PALM_HALF_M + BESIDE_M
     height = -np.inf
     for name, parts in scene.parts.items():
         if name in without:
             continue
         low, high = parts.corners().swapaxes(0, 1)
-        near = (way[:, None] > low[:, :2] - WIDE_M) & (way[:, None] < high[:, :2] + WIDE_M)
-        height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf))
+        for wide, below in ((WIDE_M, 0.0), (palm, PALM_ABOVE_M)):
+            near = (way[:, None] > low[:, :2] - wide) & (way[:, None] < high[:, :2] + wide)
+            height = max(height, high[near.all(axis=2).any(axis=0), 2].max(initial=-np.inf) - below)
     return float(height)
 
 

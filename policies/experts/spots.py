@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.experts.grasps import FINGER_BELOW_M
-from policies.experts.scene import Goal, Scene, kind
+from policies.experts.scene import Goal, Scene, joined, kind
 
 TABLES: Mapping[str, float] = {"main_table": 0.005, "kitchen_table": 0.025, "living_room_table": 0.0268,
                                "study_table": 0.0181, "floor": -0.02}
@@ -24,6 +24,9 @@ APART_M: Mapping[str, float] = {"in": 0.03, "on": 0.045}
 OUT_M, UNDER_M = 0.010, 0.029
 """Distance from the middle of a drawer, towards its front, at which an object is let go; in one below others a bowl
 just passes between its front and the handle above."""
+ROOM_M, INSIDE = 0.11, 0.6
+"""Distance from other objects that a hand needs, and which share of the half size of a region of the table it may be
+off its middle to get it."""
 DROP_M = 0.004
 """Height above its support at which an object is let go."""
 
@@ -61,7 +64,7 @@ def spot_of(scene: Scene, goal: Goal) -> Spot:
     if goal.predicate == "in" and owner is not None and "cabinet" in kind(owner):
         # Away from the cabinet, whose upper handles stand out.
         point -= (OUT_M if goal.target.endswith("top_region") else UNDER_M) * scene.rotations[owner][:, 1]
-    point[:2] += _beside(scene, goal)
+    point[:2] += _beside(scene, goal) + (_room(scene, goal) if owner is None else 0.0)
     point[2] = surface + above_bottom + DROP_M
     return Spot(point)
 
@@ -82,6 +85,18 @@ def _beside(scene: Scene, goal: Goal) -> np.ndarray:
         return np.zeros(2)
     aside = APART_M[goal.predicate]
     return scene.rotations[goal.target][:2, 0] * (aside if goals[0] == goal else -aside)
+
+
+def _room(scene: Scene, goal: Goal) -> np.ndarray:
+    """float64[2]: shift from the middle of a region of the table to where the hand has more room, where it needs it."""
+    axes, half = scene.rotations[goal.target][:2, :2], scene.half_sizes[goal.target][:2]
+    shifts = (np.array([[i, j] for i in (0, -1, 1) for j in (0, -1, 1)]) * INSIDE * half) @ axes.T
+    points = scene.positions[goal.target][:2] + shifts
+    low, high = joined(parts for name, parts in scene.parts.items()
+                       if name in scene.grasped and name != goal.subject).corners()[..., :2].swapaxes(0, 1)
+    away = np.linalg.norm(np.maximum(np.maximum(low - points[:, None], points[:, None] - high), 0.0), axis=2)
+    room = np.minimum(away.min(axis=1, initial=ROOM_M), ROOM_M) - 0.2 * np.linalg.norm(shifts, axis=1)
+    return shifts[np.argmax(room)]
 
 
 def owner_of(scene: Scene, target: str) -> str | None:

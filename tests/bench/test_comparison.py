@@ -8,7 +8,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-import bench.player
+import bench.kept
 from bench.cli import main
 from bench.run import run
 from bench.schedule import wanted
@@ -73,7 +73,7 @@ def test_a_broken_variant_ends_its_comparison_and_the_rest_is_saved(open_store, 
             policy.module.action_head.weight.data.zero_()
         return policy, audit
 
-    monkeypatch.setattr(bench.player, "build", spoiled)
+    monkeypatch.setattr(bench.kept, "build", spoiled)
     spec = dataclasses.replace(vla_spec, trials=10, stop="sequential")
     with open_store(spec) as store:
         assert run(spec, store, shown=False) == set()

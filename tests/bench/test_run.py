@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import bench.kept
 import bench.player
 from bench.errors import StoreMismatch, UsageError
+from bench.kept import build_once
 from bench.records import RunStore
 from bench.run import outstanding_errors, run
 from bench.speed import time_variants
@@ -59,7 +61,7 @@ def test_full_precision_succeeds_and_weights_of_eight_bits_change_it_little(open
 
 def test_a_variant_that_computes_the_same_has_no_drift(vla_spec, open_store, monkeypatch):
     """Closed loop A/A: the same network under another name repeats every trajectory exactly."""
-    monkeypatch.setattr(bench.player, "build", lambda variant: build(vla_spec.variants[0]))
+    monkeypatch.setattr(bench.player, "build_once", lambda variant, folder: build(vla_spec.variants[0]))
     with open_store(vla_spec) as store:
         run(vla_spec, store, shown=False)
         for record in store.records():
@@ -171,7 +173,7 @@ def test_nan_from_the_quantized_policy_is_an_error_of_that_variant_alone(vla_spe
             policy.module.action_head.bias.data[3] = float("nan")
         return policy, audit
 
-    monkeypatch.setattr(bench.player, "build", spoiled)
+    monkeypatch.setattr(bench.kept, "build", spoiled)
     with open_store(vla_spec) as store:
         missing = run(vla_spec, store, shown=False)
         assert {key.variant_id for key in missing} == {vla_spec.variants[1].variant_id}
@@ -195,7 +197,7 @@ def test_a_layer_that_the_method_cannot_quantize_fails_the_run_unless_allowed(vl
         audit["layers"][0]["status"], audit["layers"][0]["reason"] = "unsupported", "its weight is shared"
         return policy, audit
 
-    monkeypatch.setattr(bench.player, "build", unsupported)
+    monkeypatch.setattr(bench.kept, "build", unsupported)
     with open_store(vla_spec) as store, pytest.raises(UsageError, match="allow-unsupported"):
         run(vla_spec, store, shown=False)
     allowed = dataclasses.replace(vla_spec, allow_unsupported=True)
@@ -207,11 +209,11 @@ def test_a_run_does_not_go_on_with_another_quantization(vla_spec, open_store, mo
     with open_store(vla_spec) as store:
         run(vla_spec, store, shown=False)
 
-    def recalibrated(variant):
-        policy, audit = build(variant)
+    def recalibrated(variant, folder):
+        policy, audit = build_once(variant, folder)
         return policy, {**audit, "calibration_digest": "other"}
 
-    monkeypatch.setattr(bench.player, "build", recalibrated)
+    monkeypatch.setattr(bench.player, "build_once", recalibrated)
     more = dataclasses.replace(vla_spec, trials=3)
     with open_store(more) as store, pytest.raises(StoreMismatch, match="calibration_digest"):
         run(more, store, shown=False)

@@ -83,6 +83,11 @@ def test_what_several_leave_one_finishes(scripted_spec, open_store, monkeypatch)
         assert facts(store) == expected
 
 
+def test_an_unknown_runner_is_answered_with_the_near_match(capsys, tmp_path):
+    assert main(["bench", "--suite", "toy", "--runner", "rai", "--runs-dir", str(tmp_path)]) == 2
+    assert "did you mean 'ray'?" in capsys.readouterr().err
+
+
 def test_less_than_one_process_is_refused(capsys, tmp_path):
     assert main(["bench", "--suite", "toy", "--workers", "0", "--runs-dir", str(tmp_path)]) == 2
     assert "workers of 1 or more" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from quantizers.quantize import accounted
 ROOT = Path(__file__).parents[2]
 QUANTIZABLE = [
     name for name, entry in POLICIES.items()
-    if entry.quantizable and (entry.weights is None or (ROOT / entry.weights).is_dir())
+    if entry.quantizable and entry.takes is None and (entry.weights is None or (ROOT / entry.weights).is_dir())
 ]
 """Networks without weights here are checked with arbitrary ones in tests/policies/pocket/test_folds.py."""
 

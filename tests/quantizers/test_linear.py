@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from quantizers.around import Around
 from quantizers.grids import CHANNEL_BITS, fake_quantize, quantize_rows
 from quantizers.integer import fake_quantize_tokens, quantize_tokens
 from quantizers.linear import QuantLinear
@@ -126,7 +127,7 @@ def test_an_input_scale_divides_the_input_before_it_is_quantized(backend):
     coded = quantize_rows(weight, 4, "minmax", group_size=4)
     options = {"activation_bits": 4, "backend": backend}
     plain = QuantLinear.from_codes(coded, 4, bias, **options)
-    scaled = QuantLinear.from_codes(coded, 4, bias, input_scale=scale, **options)
+    scaled = QuantLinear.from_codes(coded, 4, bias, around=Around(scale), **options)
     assert torch.equal(scaled(x), plain(x / scale))
     assert scaled.metadata_bytes() == plain.metadata_bytes() + 32 == 5 * 2 * (4 + 1) + 32
     again = QuantLinear.from_buffers(scaled.state_dict(), 8, 5, group_size=4, **options)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantizers import integer, native
+from quantizers import compiling, integer, native
 from quantizers.grids import CODE_BITS
 from quantizers.packing import pack
 
@@ -17,7 +17,7 @@ needs_compiler = pytest.mark.skipif(native.why_unavailable() is not None, reason
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
     """No compiled library yet: an empty folder for temporary files, and nothing remembered from other tests."""
-    monkeypatch.setattr(native.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(compiling.tempfile, "tempdir", str(tmp_path))
     for function in (native._library, native.why_unavailable):
         function.cache_clear()
     yield tmp_path
@@ -64,7 +64,7 @@ def test_rows_are_unpacked_to_their_own_places(inputs, seed):
 
 
 def test_without_a_compiler_the_reason_and_the_next_step_are_given(fresh, monkeypatch):
-    monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     assert (
         "no C compiler found (looked for gcc, cc, clang); install one, or use backend 'cpu'" in native.why_unavailable()
     )
@@ -72,7 +72,7 @@ def test_without_a_compiler_the_reason_and_the_next_step_are_given(fresh, monkey
 
 @needs_compiler
 def test_a_compiler_that_fails_is_quoted(fresh, monkeypatch):
-    monkeypatch.setattr(native, "_FLAGS", ("--no-such-flag",))
+    monkeypatch.setattr(compiling, "_FLAGS", ("--no-such-flag",))
     assert "--no-such-flag" in native.why_unavailable()
     assert not list(fresh.rglob("*.so"))
 
@@ -88,7 +88,7 @@ def test_the_library_is_compiled_once_per_machine(fresh, monkeypatch):
         assert command[1:] == ["--version"]
         return real(command, **options)
 
-    monkeypatch.setattr(native.subprocess, "run", only_version)
+    monkeypatch.setattr(compiling.subprocess, "run", only_version)
     native._library()
 
 
@@ -126,5 +126,5 @@ def test_a_folder_that_others_could_have_filled_is_refused(fresh, make):
 @needs_compiler
 def test_a_folder_of_another_user_is_refused(fresh, monkeypatch):
     (fresh / "qvla-bench-native-4242").mkdir(mode=0o700)
-    monkeypatch.setattr(native.os, "getuid", lambda: 4242)
+    monkeypatch.setattr(compiling.os, "getuid", lambda: 4242)
     assert "belongs to user 4242 alone" in native.why_unavailable()

@@ -25,12 +25,14 @@ counts = st.tuples(st.integers(0, 30), st.integers(0, 20), st.integers(0, 20)).m
     lambda c: (c[0] + c[1] + c[2], c[1], c[2])).filter(lambda c: c[0] > 0)
 
 
-@pytest.mark.parametrize(("n", "repaired", "regressed", "low", "high"), [
-    (21, 1, 7, -0.517, -0.026), (161, 6, 16, -0.124, -0.005),
+@pytest.mark.parametrize(("n", "repaired", "regressed", "confidence", "low", "high"), [
+    # As the tests of the R package ratesci (0.3-0) quote them: Tango, Statistics in Medicine 17 (1998), two examples;
+    # Agresti and Min, Statistics in Medicine 24 (2005); Fagerland, Lydersen, Laake, Statistics in Medicine 33 (2014).
+    (32, 9, 3, 0.95, -0.027, 0.390), (44, 0, 1, 0.90, -0.096, 0.037),
+    (86, 16, 8, 0.95, -0.020, 0.207), (21, 1, 7, 0.95, -0.517, -0.026),
 ])
-def test_the_score_interval_equals_published_values(n, repaired, regressed, low, high):
-    # Airway reactivity and complete response in Fagerland, Lydersen, Laake, Statistics in Medicine 33 (2014).
-    assert score_interval(n, repaired, regressed) == pytest.approx((low, high), abs=5e-4)
+def test_the_score_interval_equals_published_values(n, repaired, regressed, confidence, low, high):
+    assert score_interval(n, repaired, regressed, confidence) == pytest.approx((low, high), abs=5e-4)
 
 
 def test_without_a_change_the_interval_still_has_the_width_that_so_few_pairs_leave():

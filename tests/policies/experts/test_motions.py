@@ -5,7 +5,8 @@ import pytest
 
 from policies.experts.expert import focus
 from policies.experts.motions import current, destination, motion_of
-from policies.experts.place import slide, transport
+from policies.experts.place import transport
+from policies.experts.push import push
 from policies.experts.scene import Goal
 from policies.experts.shelve import shelve
 
@@ -37,7 +38,7 @@ def test_an_object_in_hand_is_let_go_before_the_next_goal(world):
 
 
 @pytest.mark.parametrize(("goal", "motion"), [
-    (INTO, transport), (Goal("on", "plate_1", "main_table_stove_front_region", "", False), slide),
+    (INTO, transport), (Goal("on", "plate_1", "main_table_stove_front_region", "", False), push),
     (Goal("in", "white_yellow_mug_1", "microwave_1_heating_region", "", False), shelve)])
 def test_the_table_names_the_motion_of_a_goal(goal, motion):
     assert motion_of(goal) is motion
