@@ -155,12 +155,13 @@ def test_a_broken_bundle_is_named_with_what_to_delete(fast, tmp_path, monkeypatc
     assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
 
 
-def test_an_episode_from_a_bundle_imports_neither_robosuite_nor_libero(fast):
+def test_an_episode_from_a_bundle_imports_neither_robosuite_nor_libero_and_compiles_nothing_before_it_acts(fast):
     program = (
         "import sys, numpy as np\n"
         "from envs.libero.env import open_task\n"
         "env = open_task('libero_object', 7, 0, 'builtin')\n"
         "env.reset(0, 0)\n"
+        "assert not {'numba', 'scipy'} & set(sys.modules)\n"
         "env.step(np.zeros(7))\n"
         "env.close()\n"
         "sys.exit(bool({'robosuite', 'libero', 'bddl', 'torch', 'trimesh', 'imageio'} & set(sys.modules)))\n")
