@@ -23,7 +23,7 @@ from typing import Any
 from bench.errors import UsageError
 from bench.spec import EpisodeKey
 from envs.registry import suite_name
-from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
+from policies.conventions import INSTRUCTION, OPEN_CLOSE, OPEN_ONE, OPENVLA_PROMPT, POSE_AND_FINGERS, Conventions
 
 SEED_STEP = 1000
 """By how much another seed of the run shifts seeds that a profile fixes: more than a task has init states."""
@@ -109,8 +109,7 @@ def _text(value: Any) -> str:
 
 _VLA = Conventions(
     cameras=("agentview", "wrist"), image_size=256, mirrored=True, jpeg=True, resize="lanczos3 to 224", crop_area=0.9,
-    state=POSE_AND_FINGERS, prompt="In: What action should the robot take to {instruction}?\nOut:", horizon=8,
-    gripper="0 closes, 1 opens", sampling=False)
+    state=POSE_AND_FINGERS, prompt=OPENVLA_PROMPT, horizon=8, gripper=OPEN_ONE, sampling=False)
 """OpenVLA-OFT: LIBERO at 256 pixels turned by 180 degrees (mirrored), through JPEG, lanczos3 to 224, centre crop of
 0.9 of the area (a side of sqrt 0.9); the network's gripper in [0, 1], 1 open, is scaled to +-1, binarized, inverted."""
 
@@ -121,6 +120,12 @@ PROTOCOLS: Mapping[str, Protocol] = {p.name: p for p in (
     Protocol("openvla", 10, _CAPS, 1, True, True, 0, "task", 7,
              Conventions(("agentview",), 256, True, True, "lanczos3 to 224", 0.9, "none", _VLA.prompt, 1, _VLA.gripper,
                          False)),
+    # The same with caps of its own, one action at a time out of the windows of all decisions so far, latent actions
+    # drawn at a temperature.
+    Protocol("univla", 10, {**_CAPS, "libero_spatial": 240, "libero_object": 300, "libero_goal": 320, "libero_10": 550,
+                            "libero_90": 420}, 1, True, True, 0, "task", 7,
+             Conventions(("agentview",), 256, True, True, "lanczos3 to 224", 0.9, "none", _VLA.prompt, 1, _VLA.gripper,
+                         True)),
     # `replan_steps` 5 of 10 actions, `resize_with_pad` 224, seed 7 for numpy and the environment; the actions are
     # the environment's own.
     Protocol("openpi", 10, _CAPS, 5, False, True, 7, "task", 7,

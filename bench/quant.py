@@ -24,10 +24,11 @@ import torch
 from torch import nn
 
 from bench.drift import compare_actions
+from bench.sources.source import BATCH
 from bench.timing.cpu import CpuProbe
 from bench.timing.interleave import interleaved
 from bench.timing.samples import speedup
-from bench.variants import CALIBRATION_BATCH, package_root
+from bench.variants import package_root
 from policies.registry import POLICIES, policy_class
 from quantizers.allocation import allocate
 from quantizers.calibration import CalibrationSet
@@ -66,7 +67,7 @@ def halves(policy: Any) -> tuple[CalibrationSet, list[Any]]:
     """The even observations as a calibration set, and the odd ones to answer."""
     observations, episodes = policy.calibration_observations()
     even = observations[::2]
-    batches = [policy.batch(even[i:i + CALIBRATION_BATCH]) for i in range(0, len(even), CALIBRATION_BATCH)]
+    batches = [policy.batch(even[i:i + BATCH]) for i in range(0, len(even), BATCH)]
     return CalibrationSet.of(batches, episodes[::2]), observations[1::2]
 
 

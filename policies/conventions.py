@@ -15,6 +15,12 @@ POSE_AND_FINGERS = "position 3, axis-angle 3, fingers 2"
 OPEN_CLOSE = "-1 opens, +1 closes"
 """The gripper number of `envs.types.OSC_POSE`."""
 
+OPEN_ONE = "0 closes, 1 opens"
+"""The gripper number of OpenVLA's training data."""
+
+OPENVLA_PROMPT = "In: What action should the robot take to {instruction}?\nOut:"
+"""What every network of OpenVLA's kind is asked."""
+
 INSTRUCTION = "{instruction}"
 """The prompt that is the task in words and nothing else."""
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from policies.conventions import INSTRUCTION, OPEN_CLOSE, POSE_AND_FINGERS, Conventions
+from policies.conventions import INSTRUCTION, OPEN_CLOSE, OPEN_ONE, OPENVLA_PROMPT, POSE_AND_FINGERS, Conventions
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    denoises: bool = False
+    """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
     """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
     resolve: str | None = None
@@ -41,13 +44,40 @@ class PolicyEntry:
     imports no torch and raises ValueError for what cannot be."""
     folder: str | None = None
     """"module:function" from the full form to the folder of the checkpoint, whose digest is part of every result, or
-    None if there is no checkpoint here. It may download; raises OSError that says what to do."""
+    None if there is no checkpoint here. It may download; raises `policies.errors.PolicyError` that says what to do."""
     argument: str | None = None
     """What stands behind the colon; None in the table."""
 
 
 _TRUTH = Conventions(cameras=(), state=POSE_AND_FINGERS, horizon=1, gripper=OPEN_CLOSE, sampling=False)
 """A scripted policy that reads simulator truth."""
+
+_LIBERO = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+"""Suites with published checkpoints of OpenVLA's family."""
+_OPENVLA = Conventions(("agentview",), 256, mirrored=True, jpeg=True, resize="lanczos3 to 224", crop_area=0.9,
+                       state="none", prompt=OPENVLA_PROMPT, horizon=1, gripper=OPEN_ONE, sampling=False)
+
+
+def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
+    place = f"policies.openvla.published:{family}"
+    return PolicyEntry(target, _LIBERO, True, None,
+                       "about 15 GB of weights, which are downloaded or stand in a folder, and memory to hold them",
+                       trained_on, "a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or "
+                       "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
+
+
+_PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize="pad to 224", crop_area=1.0,
+                  state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=50, gripper=OPEN_CLOSE, sampling=True)
+
+
+def _lerobot(target: str, family: str, trained_on: Conventions = _PI, size: str = "14 GB") -> PolicyEntry:
+    place = f"policies.lerobot.published:{family}"
+    return PolicyEntry(target, _LIBERO, True, None,
+                       f"LeRobot 0.5.1 in an environment of its own (make lerobot), about {size} of weights, which are "
+                       "downloaded or stand in a folder, and memory to hold them", trained_on,
+                       "nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
+                       f"{place}.resolve", f"{place}.folder")
+
 
 _POCKET_SUITES = ("libero_object",)
 """Suites that the pocket policies were trained on."""
@@ -64,7 +94,15 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
-                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True),
+                               denoises=True),
+    "openvla": _openvla("policies.openvla.policy:OpenVLA", "OPENVLA", _OPENVLA),
+    "openvla-oft": _openvla("policies.openvla.policy:OpenVLAOFT", "OFT", replace(
+        _OPENVLA, cameras=("agentview", "wrist"), state=POSE_AND_FINGERS, horizon=8)),
+    "univla": _openvla("policies.openvla.univla:UniVLA", "UNIVLA", replace(_OPENVLA, sampling=True)),
+    "pi0": _lerobot("policies.lerobot.policy:Pi0", "PI0"),
+    "pi05": _lerobot("policies.lerobot.policy:Pi05", "PI05"),
+    "smolvla": _lerobot("policies.lerobot.policy:SmolVLA", "SMOLVLA", replace(_PI, resize="pad to 512"), "2 GB"),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),
@@ -75,6 +113,9 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "toy-scripted": PolicyEntry(
         "policies.scripted:ToyScripted", ("toy",), False, None, "simulator truth of the toy world",
         replace(_TRUTH, horizon=8)),
+    "remote": PolicyEntry(
+        "policies.remote.policy:RemotePolicy", (*_EXPERT_SUITES, "toy"), False, None,
+        "the extra `serve`, and a server of openpi's protocol such as `qvla-bench serve`", takes="ws://HOST:PORT"),
 }
 """Policy name -> entry."""
 
@@ -105,4 +146,4 @@ def checkpoint_folder(entry: PolicyEntry) -> Path | None:
 
 def _imported(target: str) -> Any:
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return attrgetter(attribute)(importlib.import_module(module))

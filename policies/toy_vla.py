@@ -142,7 +142,7 @@ class ToyVLA:
     needs_privileged = False
 
     def __init__(self, module: ToyNetwork | None = None) -> None:
-        self.module = _planted() if module is None else module
+        self.module, self._device = _planted() if module is None else module, "cpu"
         roles = {"vision": "vision", "projector": "projector", "words": "language", "select": "language",
                  "offset": "language", "action_head": "action_head"}
         sites = tuple(LinearSite(name, role) for name, role in roles.items())
@@ -168,14 +168,21 @@ class ToyVLA:
         """`images`, `words` and `state` of the network."""
         images = np.stack([o.images["agentview"] for o in observations]).astype(np.float32) / 255 - BACKGROUND
         words = [[float(color in o.instruction) for color in COLORS] for o in observations]
-        return {"images": torch.from_numpy(images), "words": torch.tensor(words),
+        made = {"images": torch.from_numpy(images), "words": torch.tensor(words),
                 "state": torch.from_numpy(np.stack([o.state for o in observations]))}
+        return {name: tensor.to(self._device) for name, tensor in made.items()}
+
+    def to(self, device: str) -> ToyVLA:
+        """See `policies.base.MovablePolicy`."""
+        self.module.to(device)
+        self._device = device
+        return self
 
     def act(self, observations: Sequence[Observation]) -> np.ndarray:
         """float32[B, 8, 7], clipped to the limits."""
         with torch.inference_mode():
             chunk = _forward(self.module, self.batch(observations))
-        return chunk.clamp(self.action_spec.low, self.action_spec.high).numpy()
+        return chunk.clamp(self.action_spec.low, self.action_spec.high).cpu().numpy()
 
     def calibration_observations(self) -> tuple[list[Observation], list[str]]:
         """Observations of drawn placements, and the name of the episode that each comes from."""

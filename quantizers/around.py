@@ -33,6 +33,10 @@ class Around(NamedTuple):
     static_time: torch.Tensor | None = None
     """float32[S]: flow times of the rows of `static_scale`, rising; None if the scale does not depend on it."""
 
+    def changes_input(self) -> bool:
+        """Whether `entered` does anything."""
+        return any(part is not None for part in (self.input_scale, self.order, self.turn_in))
+
     def multiply_adds(self) -> int:
         """Multiplications of the two turns, per token."""
         return sum(blocks.numel() for blocks in (self.turn_in, self.turn_out) if blocks is not None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from quantizers import integer, native
+from quantizers import cuda, integer, native
 
-Backend = Literal["reference", "cpu", "mixed"]
+Backend = Literal["reference", "cpu", "mixed", "cuda"]
 """`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
 tensor operations, `mixed` in one compiled call where the processor has AVX512-VNNI, else with compiled steps around
-torch's product."""
+torch's product. `cuda` is what a layer that multiplies integers becomes on a CUDA device; its integers are equal too,
+its floats but for their last bits."""
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
@@ -24,5 +25,6 @@ def check_backend(backend: str, activation_bits: int | None) -> None:
         raise ValueError(
             f"backend {backend!r} multiplies integers and needs activation_bits=4 or 8; use 'reference' without"
         )
-    if backend == "mixed" and native.why_unavailable():
-        raise ValueError(f"backend 'mixed' cannot be used here: {native.why_unavailable()}")
+    reason = {"mixed": native.why_unavailable, "cuda": cuda.why_unavailable}.get(backend, lambda: None)()
+    if reason is not None:
+        raise ValueError(f"backend {backend!r} cannot be used here: {reason}")

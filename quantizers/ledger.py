@@ -34,6 +34,12 @@ def storage_bytes(module: nn.Module) -> int:
     return total
 
 
+def left_to_reference(module: nn.Module) -> list[str]:
+    """Names of the packed layers that do not multiply integers where they are now."""
+    packed = ((name, part) for name, part in module.named_modules() if isinstance(part, QuantLinear))
+    return [name for name, part in packed if part.backend == "reference"]
+
+
 def weight_bits(layer: nn.Module) -> int:
     """Stored bits of a layer's weight with scales and positions, without the bias."""
     if isinstance(layer, QuantLinear):

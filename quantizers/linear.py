@@ -11,14 +11,14 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from quantizers import integer, native, vnni
+from quantizers import cuda, integer, vnni
 from quantizers.around import AROUND, Around, check_integer, entered, shown_scale, static_codes, static_rows
 from quantizers.backends import Backend, check_backend
 from quantizers.buffers import BUFFERS, check_buffers, stored_positions
 from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_rows, half_rows, quantize_rows
 from quantizers.packing import pack, unpack
+from quantizers.products import PRODUCTS
 from quantizers.rotation import turned
 
 Coder = Callable[[torch.Tensor, int], Coded]
@@ -107,38 +107,42 @@ class QuantLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float[..., O] of float[..., I]."""
         around = self._around()
-        tokens = entered(around, x.reshape(-1, self.in_features).float())
+        tokens = x.reshape(-1, self.in_features)
+        # The kernels of a device read half precision as it is; all else is computed in float32.
+        if self.backend != "cuda" or around.changes_input():
+            tokens = entered(around, tokens.float())
         static = static_rows(around, len(x), len(tokens))
-        y = {
-            "reference": self._reference_forward,
-            "cpu": self._integer_forward,
-            "mixed": self._compiled_forward,
-        }[self.backend](tokens, static)
+        y = PRODUCTS[self.backend](self, tokens, static)
         if around.turn_out is not None:
             y = turned(y, around.turn_out)
         return y.reshape(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def dequantized_weight(self) -> torch.Tensor:
         """float32[O, I], what the stored rows stand for, in the order of the original layer, between the two turns."""
-        parts = [] if self.scale is None else [dequantize_rows(self._integer_rows(), self.scale, self.zero)]
+        parts = [] if self.scale is None else [dequantize_rows(self.integer_rows(), self.scale, self.zero)]
         if self.rows16 is not None:
             parts.append(self.rows16.float())
-        return self._restore(torch.cat([*parts, torch.zeros(1, self.in_features)]), dim=0)
+        none = torch.zeros(1, self.in_features, device=self._device())
+        return self.restored(torch.cat([*parts, none]), dim=0)
 
     def channel_bits(self) -> torch.Tensor:
         """int64[O], the width of each output channel."""
-        stored = [torch.full((rows,), width) for width, rows in self._stored_rows().items()]
-        return self._restore(torch.cat([*stored, torch.zeros(1, dtype=torch.int64)]), dim=0)
+        widths = torch.tensor([*self._stored_rows(), 0], device=self._device())
+        counts = torch.tensor([*self._stored_rows().values(), 1], device=self._device())
+        return self.restored(widths.repeat_interleave(counts), dim=0)
 
     def accumulators(self, x: torch.Tensor) -> torch.Tensor:
         """int32[G, M, R], the exact integer products of tokens float[M, I] with the R coded rows, sorted by width."""
-        tokens = entered(self._around(), x.float())
-        codes = self._codes(tokens, static_rows(self._around(), len(x), len(x)))[0]
-        return integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
+        tokens, static = entered(self._around(), x.float()), static_rows(self._around(), len(x), len(x))
+        if self.backend == "cuda":
+            return self.tables().accumulators(tokens, self.activation_bits, static)
+        codes = self.codes_of(tokens, static)[0]
+        return integer.accumulate(codes, self.integer_rows(), self.scale.shape[1])
 
     def held_bytes(self) -> int:
         """Bytes of memory that the layer really holds."""
-        return sum(buffer.nbytes for buffer in self.buffers())
+        tables = self.call.held_bytes() if isinstance(self.call, cuda.Layer) else 0
+        return sum(buffer.nbytes for buffer in self.buffers()) + tables
 
     def stored_bytes(self) -> int:
         """Bytes in a saved file: the buffers, with the bias as float16."""
@@ -166,12 +170,13 @@ class QuantLinear(nn.Module):
         check_backend(backend, activation_bits)
         self.out_features, self.in_features = outputs, inputs
         self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
-        self._call: vnni.Call | None = None
+        self._made_for = backend
+        self.call: vnni.Call | cuda.Layer | None = None
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
 
     def __getstate__(self):
         # Addresses mean nothing in a copy.
-        return {**self.__dict__, "_call": None}
+        return {**self.__dict__, "call": None}
 
     def _store(self, blocks: Mapping[int, Coded], around: Around) -> None:
         for width in CODE_BITS:
@@ -182,26 +187,42 @@ class QuantLinear(nn.Module):
         self.register_buffer("zero", torch.cat(zeros) if zeros else None)
         check_integer(around, self.backend)
         for name, buffer in zip(AROUND, around, strict=True):
-            self.register_buffer(name, None if buffer is None else buffer.detach().clone())
+            self.register_buffer(name, None if buffer is None else buffer.detach().contiguous().clone())
 
     def _apply(self, fn, recurse=True):
         """Move the buffers, but leave their types alone, whatever `.half()` or `.to(dtype)` ask of the whole network.
 
-        Rounded scales would be another quantization, and the compiled steps read the bytes of float32.
+        Rounded scales would be another quantization, and the compiled steps read the bytes of float32. On another kind
+        of device `backend` becomes what can compute there; back on the CPU it is what it was.
         """
-        self._call = None
-        before = dict(self._buffers)
+        self.call = None
+        before, device = dict(self._buffers), self._device()
         super()._apply(fn, recurse)
         for name, buffer in before.items():
             if buffer is not None and self._buffers[name].dtype != buffer.dtype:
                 self._buffers[name] = buffer.to(self._buffers[name].device)
+        if self._device().type != device.type:
+            self.backend = self._backend_on(self._device())
         return self
+
+    def _backend_on(self, device: torch.device) -> Backend:
+        if device.type == "cpu" or self._made_for == "reference":
+            return self._made_for
+        reason = cuda.why_not(self._buffers, self.in_features, self.group_size, self.activation_bits)
+        return "cuda" if device.type == "cuda" and reason is None else "reference"
+
+    def _device(self) -> torch.device:
+        return next((buffer.device for buffer in self._buffers.values() if buffer is not None), torch.device("cpu"))
+
+    def surroundings(self) -> dict[str, torch.Tensor | None]:
+        """The buffers of `quantizers.around` by name."""
+        return self._around()._asdict()
 
     def _around(self) -> Around:
         # Straight from the table: looked up one by one as attributes they would cost a small layer a tenth of its time.
         return Around(*map(self._buffers.get, AROUND))
 
-    def _codes(
+    def codes_of(
         self, tokens: torch.Tensor, static: torch.Tensor | None, quantize: Dynamic = integer.quantize_tokens
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes int8[M, I] and scales float32[M, 1] of tokens float32[M, I]; `quantize` finds what no table has."""
@@ -209,62 +230,13 @@ class QuantLinear(nn.Module):
             return quantize(tokens, self.activation_bits or 8)
         return static_codes(tokens, static, self.activation_bits), shown_scale(tokens, static)
 
-    def _reference_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
-        weight = self.dequantized_weight()
-        if self.activation_bits is None:
-            return F.linear(tokens, weight, self.bias)
-        if static is None:
-            values = integer.fake_quantize_tokens(tokens, self.activation_bits)
-        else:
-            values = static_codes(tokens, static, self.activation_bits).float() * shown_scale(tokens, static)
-        y = F.linear(values, weight, self.bias)
-        if self.rows16 is not None:
-            kept = self.channel_bits() == 16
-            y[:, kept] = F.linear(tokens, weight[kept], None if self.bias is None else self.bias[kept])
-        return y
+    def tables(self) -> cuda.Layer:
+        """What the kernels of a device need beside the buffers."""
+        if not isinstance(self.call, cuda.Layer) or not self.call.made_of(self._buffers):
+            self.call = cuda.Layer(self._buffers, self.in_features, self.out_features, self.group_size)
+        return self.call
 
-    def _integer_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
-        parts = []
-        if self.scale is not None:
-            codes, scale = self._codes(tokens, static)
-            products = integer.accumulate(codes, self._integer_rows(), self.scale.shape[1])
-            if self.zero is not None:
-                products = integer.without_zeros(products, codes, self.zero)
-            parts.append(integer.rescale(products, self.scale, scale))
-        if self.rows16 is not None:
-            parts.append(F.linear(tokens, self.rows16.float()))
-        if self.positions is not None or not parts:
-            parts.append(torch.zeros(len(tokens), 1))
-        y = self._restore(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1), dim=1)
-        return y if self.bias is None else y.add_(self.bias)
-
-    def _compiled_forward(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
-        # From the table, as in `_around`.
-        scale, rows16 = self._buffers["scale"], self._buffers["rows16"]
-        if scale is None:
-            return self._integer_forward(tokens, static)
-        if self._call is None or not self._call.made_of(self._buffers):
-            stepwise = vnni.why_not(self.in_features, scale.shape[1]) is not None
-            self._call = None if stepwise else vnni.Call(self._buffers, self.in_features, self.out_features)
-        y = self._in_steps(tokens, static) if self._call is None else self._call(tokens, self.activation_bits, static)
-        if rows16 is not None:
-            native.place_rows(F.linear(tokens, rows16.float()), self.positions, len(scale), self.bias, y)
-        return y
-
-    def _in_steps(self, tokens: torch.Tensor, static: torch.Tensor | None) -> torch.Tensor:
-        codes, x_scale = self._codes(tokens, static, native.quantize_tokens)
-        if self.positions is None and len(self.codes8 if self.codes8 is not None else ()) == self.out_features:
-            rows = unpack(self.codes8, 8, self.in_features)
-        else:
-            # Rows are unpacked to their own places, so that the product comes out in order. Those without codes are
-            # zeros there: cheaper than a permutation of the product unless most of the layer is pruned.
-            blocks = {width: getattr(self, f"codes{width}") for width in CODE_BITS}
-            rows = native.unpack_rows(blocks, self.positions, self.out_features, self.in_features)
-        products = integer.accumulate(codes, rows, self.scale.shape[1])
-        x_sums = None if self.zero is None else integer.code_sums(codes, self.zero.shape[1])
-        return native.rescale(products, self.scale, self.positions, x_scale, self.bias, self.zero, x_sums)
-
-    def _restore(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
+    def restored(self, rows: torch.Tensor, dim: int) -> torch.Tensor:
         """Stored rows (and, last, the one that stands for all pruned rows) in the order of the original layer."""
         if self.positions is None:
             return rows.narrow(dim, 0, self.out_features)
@@ -274,13 +246,13 @@ class QuantLinear(nn.Module):
         blocks = {width: getattr(self, f"codes{width}") for width in CODE_BITS} | {16: self.rows16}
         return {width: len(block) for width, block in blocks.items() if block is not None}
 
-    def _integer_rows(self) -> torch.Tensor:
+    def integer_rows(self) -> torch.Tensor:
         """int8[R, I]: all coded rows, sorted by width, unpacked for one call."""
         counts = self._stored_rows()
         counts.pop(16, None)
         if list(counts) == [8]:
             return unpack(self.codes8, 8, self.in_features)
-        rows = torch.empty(sum(counts.values()), self.in_features, dtype=torch.int8)
+        rows = torch.empty(sum(counts.values()), self.in_features, dtype=torch.int8, device=self._device())
         for block, width in zip(rows.split(list(counts.values())), counts, strict=True):
             unpack(getattr(self, f"codes{width}"), width, self.in_features, out=block)
         return rows

@@ -43,7 +43,7 @@ def unpack(packed: torch.Tensor, bits: int, columns: int, out: torch.Tensor | No
         codes = packed.view(torch.int8)
         return codes if out is None else out.copy_(codes)
     if out is None:
-        out = torch.empty(packed.shape[0], columns, dtype=torch.int8)
+        out = torch.empty(packed.shape[0], columns, dtype=torch.int8, device=packed.device)
     unsigned = out.view(torch.uint8)
     if bits == 3:
         lower, upper = packed.split([row_bytes(columns, 2), row_bytes(columns, 1)], dim=1)

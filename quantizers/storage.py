@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from quantizers.audit import QuantAudit
@@ -65,14 +65,16 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     packed = {name: part for name, part in module.named_modules() if isinstance(part, QuantLinear)}
     if not packed:
         raise StorageError(f"method {audit.method!r} quantized nothing, so there is nothing to save but the checkpoint")
-    state = _state(module)
-    tensors = {name: tensor.clone() if _is_packed(name, packed) else _compact(tensor) for name, tensor in state.items()}
+    state = state_of(module)
+    tensors = {name: _alone(tensor) if _is_packed(name, packed) else compact(tensor) for name, tensor in state.items()}
     layers = {name: dataclasses.asdict(_described(layer, audit)) for name, layer in packed.items()}
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
     if (denoiser := followed(module)) is not None:
         config["denoiser"] = denoiser
-    write_folder(folder, origin, config, {MODEL: save(tensors), AUDIT: json_bytes(audit.to_json())})
+    described = json_bytes(audit.to_json())
+    write_folder(folder, origin, config, {MODEL: lambda path: save_file(tensors, path),
+                                          AUDIT: lambda path: path.write_bytes(described)})
     return sum(tensor.dtype == torch.float32 for name, tensor in tensors.items() if not _is_packed(name, packed))
 
 
@@ -91,7 +93,7 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     except SafetensorError as error:
         raise StorageError(f"{folder / MODEL} is not a file of tensors: {error}") from error
     parts = {name: _layer(folder, name, stored, module, tensors) for name, stored in layers.items()}
-    own = _outside(_state(module), parts)
+    own = _outside(state_of(module), parts)
     _check_kept(folder, own, kept, _outside(tensors, parts))
     if denoiser is not None and denoiser not in dict(module.named_modules()):
         raise _other_network(folder, f"the denoiser {denoiser!r} is absent")
@@ -108,7 +110,7 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
     return audit
 
 
-def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a state dict by name; one that several modules share goes by its first name."""
     state: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
@@ -130,7 +132,13 @@ def _is_packed(name: str, layers: Mapping[str, nn.Module]) -> bool:
     return owner in layers and attribute != "bias"
 
 
-def _compact(tensor: torch.Tensor) -> torch.Tensor:
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor on the CPU as the whole of its own memory, copied only if it is not."""
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor.detach().cpu() if whole else tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def compact(tensor: torch.Tensor) -> torch.Tensor:
     """A copy, as float16 if every bit of the float32 values comes back from it."""
     tensor = tensor.detach().clone(memory_format=torch.contiguous_format)
     if tensor.dtype == torch.float32:

@@ -17,6 +17,8 @@ FULL = "FP"
 
 def setting_of(run: RunData, variant: Variant) -> Any:
     """"W4A8"; activations that are left alone are A16. `Missing` if the header does not say."""
+    if variant.served:
+        return Missing("the policy runs on a server, which decides its precision; the header has what it says")
     if variant.method in ("fp", "aa"):
         return FULL
     specs = run.header["spec"].get("variants", ())

@@ -19,6 +19,7 @@ from reports.measures import (
     drift_columns,
     latency_columns,
     memory_columns,
+    process_columns,
     speedup_columns,
     success_columns,
 )
@@ -29,6 +30,8 @@ from reports.verdict import saved_episodes, verdicts
 
 LABELS = {"fp": "full precision", "aa": "full precision again"}
 """Method -> what a table calls it; a method that is not listed keeps its name."""
+SERVED_LABELS = {"fp": "as served", "aa": "as served again"}
+"""The same for a policy that runs on a server, whose precision is the server's affair."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def results(run: RunData) -> Results:
             "setting": setting_of(run, variant), "baseline": variant.baseline,
         }
         columns |= success_columns(run, variant) | said[variant.variant_id]
-        for measure in (memory_columns, drift_columns, latency_columns, speedup_columns, device_columns):
+        for measure in (memory_columns, drift_columns, latency_columns, process_columns, speedup_columns,
+                        device_columns):
             columns |= measure(run, variant)
         reasons |= {(variant.variant_id, name): value.reason for name, value in columns.items()
                     if isinstance(value, Missing)}
@@ -97,7 +101,7 @@ def method_labels(run: RunData) -> dict[str, str]:
     several = len({v.policy for v in run.variants}) > 1
     labels = {}
     for variant in run.variants:
-        method = LABELS.get(variant.method, variant.method)
+        method = (SERVED_LABELS if variant.served else LABELS).get(variant.method, variant.method)
         labels[variant.variant_id] = f"{variant.policy} {method}" if several else method
     counts = Counter(labels.values())
     return {vid: label if counts[label] == 1 else f"{label} ({vid})" for vid, label in labels.items()}

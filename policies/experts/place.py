@@ -32,6 +32,10 @@ TURN_M = 0.03
 """Horizontal error that a turn of the hand by 1 rad is worth."""
 CLOSE_M = 0.008
 """Height above the grasp or the spot at which the gripper acts."""
+CLOSING_M, STAY = (0.02, 0.07), 2.5
+"""Opening of fingers that are closing, and how many times as far from the grasp the hand may then be."""
+EMPTY_M = 0.007
+"""Opening of fingers that have closed on nothing."""
 LEAD_M = 0.02
 """How far ahead on a slanted way down the hand is sent."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -75,8 +79,14 @@ def reach(scene: Scene, name: str, hold: Hold) -> Move:
     top = max(scene.top(name), clearance(scene, hold.position, ()))
     hover = top + FINGER_BELOW_M + MARGIN_M - hold.position[2]
     low = scene.hand[2] - hold.position[2]
-    share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0) if low > CLOSE_M or error > 2 * ALIGNED_M else 0.0
-    return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, share == 0.0 and low < CLOSE_M)
+    if scene.opening_m < EMPTY_M and error < 3.0 * ALIGNED_M:
+        return Move(scene.hand + MARGIN_M * UP, hold.rotation, False)
+    # Fingers that close push the hand about; it stays all the same.
+    slack = STAY if CLOSING_M[0] < scene.opening_m < CLOSING_M[1] else 1.0
+    there = low < slack * CLOSE_M and error < (1.0 + slack) * ALIGNED_M
+    share = 0.0 if there else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
+    closed = share == 0.0 and low < slack * CLOSE_M
+    return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, closed)
 
 
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
@@ -86,8 +96,8 @@ def _carry(scene: Scene, name: str, spot: Spot) -> Move:
     error = np.linalg.norm(scene.hand[:2] - target[:2]) + TURN_M * abs(turn)
     hangs = scene.hand[2] - min(scene.bottom(name), scene.hand[2] - FINGER_BELOW_M)
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
-    share = np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
-    arrived = share == 0.0 and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
+    arrived = error < 2.0 * ALIGNED_M and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
+    share = 0.0 if arrived else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     return Move(_sloped(scene.hand, target, share * rise, UP), about @ level(scene), not arrived)
 
 
@@ -113,7 +123,7 @@ def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray
         # Down a slanted axis step by step: the controller cuts off each coordinate by itself, which bends long ways.
         above = max(above, hand[2] - target[2] - LEAD_M)
     wanted = target + axis * above
-    ready = np.clip(1.5 - (wanted[2] - hand[2]) / 0.03, 0.0, 1.0) if above > 0.0 else 1.0
+    ready = np.clip(1.5 - (wanted[2] - hand[2]) / 0.01, 0.0, 1.0) if above > 0.0 else 1.0
     return np.array([*(hand[:2] + ready * (wanted[:2] - hand[:2])), wanted[2]])
 
 

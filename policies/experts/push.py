@@ -24,20 +24,32 @@ LEAN_RAD = 0.4
 """How far the palm leans forward."""
 ABOVE_M = 0.001
 """Height of the finger tips above the table."""
-ASIDE_M, LOW_M = 0.03, 0.02
-"""Error across the way, and height above that of pushing, with which a hand that is behind begins to push."""
+ASIDE_M, LOW_M = 0.035, 0.02
+"""How far from the hand's way the middle of the plate may be, and how far above the height of pushing the hand."""
+LEVEL = np.array([1.0, 1.0, 0.0])
 
 
 def push(scene: Scene, goal: Goal) -> Move:
     """Bring `goal.subject` to where `goal` wants it without lifting it."""
-    middle = scene.positions[goal.subject]
-    away = (spot_of(scene, goal).position - middle) * np.array([1.0, 1.0, 0.0])
-    onward = away / max(np.linalg.norm(away), 1e-9)
-    behind = np.array([*(middle - BEHIND_M * onward)[:2], scene.bottom(goal.subject) + FINGER_BELOW_M + ABOVE_M])
-    hold = Hold(behind - GAP_M * onward, float(np.arctan2(-onward[1], -onward[0])), lean=LEAN_RAD)
-    error = scene.hand - behind
-    ahead = float(error @ onward)
-    aside = float(np.linalg.norm((error - ahead * onward)[:2]))
-    if aside < ASIDE_M and -2.0 * GAP_M < ahead < GAP_M and error[2] < LOW_M:
-        return Move(behind + (ahead + LEAD_M) * onward, hold.rotation, False)
+    middle, spot = scene.positions[goal.subject], spot_of(scene, goal).position
+    height = scene.bottom(goal.subject) + FINGER_BELOW_M + ABOVE_M
+    # From the hand, not from the plate: near the spot the way from there would turn with every millimetre aside.
+    onward = _level_direction(spot - scene.hand)
+    ahead = float((middle - scene.hand) @ onward)
+    aside = (middle - scene.hand - ahead * onward) * LEVEL
+    behind = BEHIND_M - GAP_M < ahead < BEHIND_M + 2.0 * GAP_M and np.linalg.norm(aside) < ASIDE_M
+    if behind and scene.hand[2] < height + LOW_M:
+        forth = scene.hand + LEAD_M * onward + 0.5 * aside
+        return Move(np.array([*forth[:2], height]), across(onward, scene.hand, height).rotation, False)
+    onward = _level_direction(spot - middle)
+    hold = across(onward, middle - (BEHIND_M + GAP_M) * onward, height)
     return replace(reach(scene, goal.subject, hold), closed=False)
+
+
+def across(onward: np.ndarray, place: np.ndarray, height: float) -> Hold:
+    """The hand at `place`, its fingers across the way `onward`, the palm leaning forward."""
+    return Hold(np.array([*place[:2], height]), float(np.arctan2(-onward[1], -onward[0])), lean=LEAN_RAD)
+
+
+def _level_direction(way: np.ndarray) -> np.ndarray:
+    return way * LEVEL / max(np.linalg.norm(way * LEVEL), 1e-9)

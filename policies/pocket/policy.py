@@ -52,6 +52,11 @@ class PocketPolicy:
         kind, config = NETWORKS[cls.head]
         return cls(module=kind(config(**network)).eval())
 
+    def to(self, device: str) -> Self:
+        """See `policies.base.MovablePolicy`."""
+        self.module.to(device)
+        return self
+
     def reset(self, noise_key: Sequence[int]) -> None:
         """Nothing is random and nothing is remembered, unless the head says so."""
 
@@ -60,7 +65,8 @@ class PocketPolicy:
         words, mask = encode([o.instruction for o in observations])
         images = np.stack([np.stack([o.images[camera] for camera in CAMERAS]) for o in observations])
         states = np.stack([o.state for o in observations])
-        return {"images": torch.from_numpy(images), "state": torch.from_numpy(states), "words": words, "mask": mask}
+        made = {"images": torch.from_numpy(images), "state": torch.from_numpy(states), "words": words, "mask": mask}
+        return {name: tensor.to(self.module.slots.device) for name, tensor in made.items()}
 
     def batch(self, observations: Sequence[Observation]) -> dict[str, torch.Tensor]:
         """The network's arguments for B observations; what is in a row depends on its observation alone."""
@@ -73,7 +79,11 @@ class PocketPolicy:
     def act(self, observations: Sequence[Observation]) -> np.ndarray:
         """float32[B, 8, 7]: translation and rotation clipped to the legal range, the gripper open or closed."""
         with torch.inference_mode():
-            chunk = self.answer(observations).numpy()
+            return self.legal(self.answer(observations))
+
+    def legal(self, answer: torch.Tensor) -> np.ndarray:
+        """The network's actions float[B, 8, 7] as `act` gives them."""
+        chunk = answer.cpu().numpy()
         chunk = np.clip(chunk, self.action_spec.low, self.action_spec.high)
         chunk[..., 6] = np.where(chunk[..., 6] > 0.0, 1.0, -1.0)
         return chunk

@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.policies import full_name, of_registry, policy_entry
 from bench.saved import named_folder
 from bench.variants import build, make_variants, weights_digest
+from policies.errors import CheckpointMissing
 from policies.registry import POLICIES
 
 HERE = __name__
@@ -24,7 +25,7 @@ def doubled(typed: str, suite: str | None) -> str:
 
 
 def place(argument: str) -> str:
-    raise FileNotFoundError(f"fetch {argument}")
+    raise CheckpointMissing(f"fetch {argument}")
 
 
 class Taking:

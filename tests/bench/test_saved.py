@@ -116,6 +116,24 @@ def test_an_unsupported_layer_is_refused_unless_it_is_allowed(monkeypatch, capsy
     assert "cannot quantize 1 layers" in capsys.readouterr().err and not Path("variants").exists()
 
 
+def test_what_a_method_cannot_do_is_said_and_nothing_is_written(capsys, monkeypatch):
+    assert main(["quantize", "--policy", "toy-vla", "--method", "rtn:w8,group=4", "--out", "new"]) == 2
+    assert "layer 'words' (2 -> 64): group size 4 does not divide the 2 inputs" in capsys.readouterr().err
+    import policies.toy_vla
+
+    planted = policies.toy_vla._planted
+
+    def broken():
+        network = planted()
+        network.select.weight.data[0, 0] = float("nan")
+        return network
+
+    monkeypatch.setattr(policies.toy_vla, "_planted", broken)
+    assert main(["quantize", "--policy", "toy-vla", "--method", "rtn", "--out", "new"]) == 2
+    assert "the weight of 'select' holds NaN or infinite values" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize(("options", "hint"), [
     (["--policy", "toy-vl"], "did you mean 'toy-vla'?"),
     (["--policy", "expert"], "no network to quantize"),

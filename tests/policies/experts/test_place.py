@@ -51,3 +51,13 @@ def test_what_stands_on_the_way_is_passed_over(world):
     held, hand = ("butter_1",), (-0.1, 0.1, 1.0)
     free = transport(seen(world, hand, (-0.1, 0.1, 0.997), held), GOAL).position[2]
     assert transport(seen(world, hand, (-0.1, 0.1, 0.997), held, **wall), GOAL).position[2] > max(free, 1.1)
+
+
+def test_fingers_that_closed_on_nothing_open_again_above(world):
+    move = transport(seen(world, (-0.1, 0.1, 0.912), opening_m=0.001), GOAL)
+    assert not move.closed and move.position[2] > 0.92
+
+
+def test_a_hand_that_its_closing_fingers_push_aside_stays(world):
+    assert transport(seen(world, (-0.083, 0.1, 0.925), opening_m=0.05), GOAL).closed
+    assert not transport(seen(world, (-0.083, 0.1, 0.925), opening_m=0.08), GOAL).closed
