@@ -70,11 +70,11 @@ _PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize
                   state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=50, gripper=OPEN_CLOSE, sampling=True)
 
 
-def _lerobot(target: str, family: str) -> PolicyEntry:
+def _lerobot(target: str, family: str, trained_on: Conventions = _PI, size: str = "14 GB") -> PolicyEntry:
     place = f"policies.lerobot.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
-                       "LeRobot 0.5.1 in an environment of its own (make lerobot), about 14 GB of weights, which are "
-                       "downloaded or stand in a folder, and memory to hold them", _PI,
+                       f"LeRobot 0.5.1 in an environment of its own (make lerobot), about {size} of weights, which are "
+                       "downloaded or stand in a folder, and memory to hold them", trained_on,
                        "nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
                        f"{place}.resolve", f"{place}.folder")
 
@@ -102,6 +102,7 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "univla": _openvla("policies.openvla.univla:UniVLA", "UNIVLA", replace(_OPENVLA, sampling=True)),
     "pi0": _lerobot("policies.lerobot.policy:Pi0", "PI0"),
     "pi05": _lerobot("policies.lerobot.policy:Pi05", "PI05"),
+    "smolvla": _lerobot("policies.lerobot.policy:SmolVLA", "SMOLVLA", replace(_PI, resize="pad to 512"), "2 GB"),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

@@ -22,6 +22,8 @@ SAME = ("protocol", "assets", "packages", "renderer")
 SAME_SPEC = ("seed", "protocol", "assets", "latency", "margin_points", "stop", "divergence_mm", "threads", "device",
              "batch")
 """Parts of the spec that must be equal."""
+BEFORE = {"device": "cpu", "batch": 1}
+"""What a part of the spec was before there was a choice; older headers do not have it."""
 VOLATILE = ("latencies_ms", "wall_s", "peak_rss_bytes", "peak_device_bytes", "recording_s", "trace", "finished")
 """What differs between two runs of the same episode on the same machine."""
 
@@ -114,7 +116,8 @@ def _require_free(target: Path) -> None:
 def _differences(one: RunData, other: RunData) -> list[str]:
     name = f"{one.path.name} and {other.path.name}"
     parts = [(field, one.header.get(field), other.header.get(field)) for field in SAME]
-    parts += [(f"spec {field}", one.header["spec"].get(field), other.header["spec"].get(field)) for field in SAME_SPEC]
+    parts += [(f"spec {field}", *(run.header["spec"].get(field, BEFORE.get(field)) for run in (one, other)))
+              for field in SAME_SPEC]
     found = [f"{field} of {name}: {_short(a)} and {_short(b)}" for field, a, b in parts if a != b]
     policies = {v["variant_id"]: v for v in one.header["variants"]}
     return found + [f"variant {v['variant_id']} of {name} is not the same" for v in other.header["variants"]
@@ -162,8 +165,16 @@ def _header(runs: Sequence[RunData], differences: list[str]) -> dict[str, Any]:
     return {**first, "spec": spec, "variants": list(variants.values()), "episodes_per_variant": None,
             "machine": first["machine"] if all(r.header["machine"] == first["machine"] for r in runs)
             else {"several": [r.header["machine"] for r in runs]},
+            "merged_sources": _sources(runs),
             "merged_from": [run.path.name for run in runs], "merged_by_force": differences, "starts": [],
             "args": [], "created": max(run.header["created"] for run in runs)}
+
+
+def _sources(runs: Sequence[RunData]) -> dict[str, str]:
+    """Run -> its commit, if the runs were not all made with the same sources of this project; else empty."""
+    if all(run.header.get("code") == runs[0].header.get("code") for run in runs):
+        return {}
+    return {run.path.name: run.header.get("commit") or "no commit" for run in runs}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

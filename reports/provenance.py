@@ -49,6 +49,9 @@ def notices(run: RunData) -> list[str]:
     if run.header.get("merged_by_force"):
         lines.append("These runs are not of one kind and were merged by force; their figures are not comparable: "
                      + "; ".join(run.header["merged_by_force"]) + ".")
+    if sources := run.header.get("merged_sources"):
+        lines.append("These runs were made with different sources of this project: "
+                     + ", ".join(f"{name} with {commit}" for name, commit in sources.items()) + ".")
     if kind == "builtin":
         lines.append("The scenes use the built-in assets. These figures are not comparable with figures on the "
                      "official assets, published ones included.")

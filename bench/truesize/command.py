@@ -22,6 +22,8 @@ from bench.timing.cuda import CudaProbe
 from bench.truesize.models import MODELS, write
 from bench.variants import split_methods
 
+_FULL = {"method": "fp", "runtime": "eager"}
+"""Beginning of a row of full precision."""
 RUNTIMES = ("eager", "compile", "graphs")
 """How PyTorch may run a network; `bench.truesize.measure` says what each means."""
 METHODS = "rtn:w8a8 smoothquant:w8a8 awq:w4 gptq:w4 qvla"
@@ -66,16 +68,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _rows(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> list[dict[str, Any]]:
-    from bench.truesize.measure import Bench, free
+    from bench.truesize.measure import Bench, attempted, free
 
     rows: list[dict[str, Any]] = []
     for name, model in models.items():
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=args.scratch) as scratch:
             print(f"{name}: writing random weights to {scratch}", file=sys.stderr, flush=True)
             write(model, Path(scratch, "checkpoint"), args.tiny)
-            for row in _of_model(Bench(name, model, Path(scratch, "checkpoint"), probe, args.rounds), args):
+            folder = Path(scratch, "checkpoint")
+            made = attempted(lambda folder=folder, model=model: {
+                "bench": Bench(model, folder, probe, args.rounds, args.quantize_on)})
+            for row in _of_model(made.pop("bench"), args) if "bench" in made else [_FULL | made]:
                 rows.append({"model": name, **row})
                 print(_line(rows[-1]), file=sys.stderr, flush=True)
+            del made
         free()
     return rows
 
@@ -86,7 +92,7 @@ def _of_model(bench: Any, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     for runtime in sorted(args.runtimes, key=RUNTIMES.index):
         found = attempted(lambda runtime=runtime: bench.full_precision(runtime))
-        yield {"method": "fp", "runtime": runtime, **found}
+        yield _FULL | {"runtime": runtime, **found}
     for method in split_methods(args.method):
         found = attempted(lambda method=method: {"rows": bench.quantized(method, args.runtimes)})
         yield from found.get("rows", [{"method": method, "runtime": "eager", **found}])
@@ -138,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", default=METHODS, help="methods separated by blanks (default: %(default)s)")
     parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES),
                         help="of eager, compile (torch.compile), graphs (with CUDA graphs) (default: all)")
+    parser.add_argument("--quantize-on", choices=["host", "device"], default="host",
+                        help="where methods work: in the memory of the host, or on the GPU (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=40, help="decisions of each variant (default: %(default)s)")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()),
                         help="folder for checkpoints, emptied afterwards (default: %(default)s)")

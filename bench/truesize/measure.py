@@ -45,8 +45,9 @@ CALIBRATION_SAMPLES = 8
 class Bench:
     """One model on one device, with its full-precision policy for comparison."""
 
-    def __init__(self, name: str, model: Model, folder: Path, probe: TimingProbe, rounds: int) -> None:
-        self.name, self.model, self.folder, self.probe, self.rounds = name, model, folder, probe, rounds
+    def __init__(self, model: Model, folder: Path, probe: TimingProbe, rounds: int, quantize_on: str) -> None:
+        """`quantize_on` is "host" or "device": where methods work."""
+        self.model, self.folder, self.probe, self.rounds, self.quantize_on = model, folder, probe, rounds, quantize_on
         self.kind = policy_class(POLICIES[model.policy])
         self.cuda = probe.torch_device.startswith("cuda")
         self.checkpoint_bytes = sum(path.stat().st_size for path in folder.iterdir()
@@ -84,7 +85,8 @@ class Bench:
         began = time.perf_counter()
         with HostMemory() as host:
             policy = self.kind(f"={self.folder}")
-            policy.to(self.probe.torch_device)
+            if self.quantize_on == "device":
+                policy.to(self.probe.torch_device)
             calibration = None
             if METHODS[method.partition(":")[0]].needs_calibration:
                 seen = observations(policy, CALIBRATION_SAMPLES)
@@ -97,8 +99,8 @@ class Bench:
         del policy
         free()
         peak = None if host.peak_bytes is None else host.peak_bytes / self.checkpoint_bytes
-        return {"quantize_s": seconds, "quantize_host_memory_over_checkpoint": peak, "backend": audit.backend,
-                "mean_bits": audit.mean_bits}
+        return {"quantize_s": seconds, "quantized_on": self.quantize_on, "backend": audit.backend,
+                "mean_bits": audit.mean_bits, "quantize_host_memory_over_checkpoint": peak}
 
     def _run(self, policy: Any, runtime: str) -> dict[str, Any]:
         policy.reset(NOISE_KEY)
