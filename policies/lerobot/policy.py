@@ -1,4 +1,4 @@
-"""Policies in LeRobot's classes: `pi0:SUITE`, `pi05:SUITE`, or the folder of a checkpoint behind the colon.
+"""Policies in LeRobot's classes: `pi0`, `pi05`, `smolvla`, with a suite or the folder of a checkpoint behind a colon.
 
 LeRobot's own pipelines make the network's inputs and undo the normalization of its actions; its `from_pretrained`,
 which goes on with arbitrary weights where a file cannot be read, is not used.
@@ -7,7 +7,7 @@ which goes on with arbitrary weights where a file cannot be read, is not used.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,9 +20,7 @@ from safetensors.torch import load_file
 
 from envs.types import OSC_POSE, ActionSpec, Observation
 from policies.errors import CheckpointError
-from policies.lerobot import published
-from policies.lerobot.pi import build
-from policies.lerobot.pi_layout import structure
+from policies.lerobot import pi, pi_layout, published, smol
 from policies.lerobot.recipe import SIZES, Recipe, read_files
 from policies.openvla.calibration import stored_observations
 from policies.openvla.published import Family, Place
@@ -39,13 +37,19 @@ def forward(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch
     return module(**batch)
 
 
-class LeRobotPi:
+class LeRobotPolicy:
     """See `policies.base.QuantizablePolicy`. The noise of a decision follows from the episode's key and its number."""
 
     kind: ClassVar[str]
     """LeRobot's name of the policy."""
     family: ClassVar[Family]
     """Its published checkpoints."""
+    reads_state: ClassVar[bool]
+    """Whether the network is given the state; if not, it stands in the prompt."""
+    build: ClassVar[Callable[..., tuple[Any, torch.nn.Module]]]
+    """`(kind, config, sizes)` -> LeRobot's policy and the network in it, with arbitrary weights."""
+    structure: ClassVar[Callable[[torch.nn.Module], dict[str, Any]]]
+    """The network's layout, but for `forward`."""
     action_spec: ActionSpec = OSC_POSE
     image_size = 256
     needs_privileged = False
@@ -65,13 +69,13 @@ class LeRobotPi:
     def _settle(self, recipe: Recipe, sizes: Mapping[str, Any] | None) -> None:
         self.name = self.kind
         self._recipe, self._sizes = recipe, sizes
-        self._lerobot, self.module = build(self.kind, recipe.config, sizes)
+        self._lerobot, self.module = type(self).build(self.kind, recipe.config, sizes)
         features = [name for name in recipe.config.image_features if "empty_camera" not in name]
         if not 1 <= len(features) <= len(CAMERAS):
             raise CheckpointError(f"the checkpoint sees {len(features)} cameras ({', '.join(features)}); the suites "
                                   f"here have {', '.join(CAMERAS)}")
         self._features = dict(zip(features, CAMERAS, strict=False))
-        self.layout = ModelLayout(forward=forward, **structure(self.module))
+        self.layout = ModelLayout(forward=forward, **type(self).structure(self.module))
         self._suite: str | None = None
         self._folder: Path | None = None
         self.reset(())
@@ -122,12 +126,16 @@ class LeRobotPi:
             pictures = np.stack([o.images[camera][:, ::-1] for o in observations])
             batch[feature] = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
         ready = self._recipe.before(batch)
-        images, masks = self._lerobot._preprocess_images(ready)
+        images, masks = self._pictures(ready)
         inputs = {"images": torch.stack(images, dim=1), "image_masks": torch.stack(masks, dim=1),
                   "tokens": ready[OBS_LANGUAGE_TOKENS], "token_masks": ready[OBS_LANGUAGE_ATTENTION_MASK].bool()}
-        if self.kind == "pi0":
+        if self.reads_state:
             inputs["state"] = pad_vector(ready[OBS_STATE], self._recipe.config.max_state_dim)
         return inputs
+
+    def _pictures(self, ready: Mapping[str, Any]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Per camera float[B, 3, S, S] in [-1, 1] and bool[B], as LeRobot's policy makes them."""
+        return self._lerobot._preprocess_images(ready)
 
     def _noise(self, key: Sequence[int]) -> torch.Tensor:
         """Standard normal float32[H, A] from numbers of 0 or more: equal keys, equal noise, on every machine."""
@@ -137,16 +145,28 @@ class LeRobotPi:
         return torch.from_numpy(drawn)
 
 
-class Pi0(LeRobotPi):
+class Pi0(LeRobotPolicy):
     """pi0 (Black et al. 2024)."""
 
-    kind, family = "pi0", published.PI0
+    kind, family, reads_state = "pi0", published.PI0, True
+    build, structure = staticmethod(pi.build), staticmethod(pi_layout.structure)
 
 
-class Pi05(LeRobotPi):
+class Pi05(LeRobotPolicy):
     """pi0.5 (Physical Intelligence 2025); its state is written into the prompt."""
 
-    kind, family = "pi05", published.PI05
+    kind, family, reads_state = "pi05", published.PI05, False
+    build, structure = staticmethod(pi.build), staticmethod(pi_layout.structure)
+
+
+class SmolVLA(LeRobotPolicy):
+    """SmolVLA (Shukor et al. 2025). The config and processor of its SmolVLM must be on the machine as well."""
+
+    kind, family, reads_state = "smolvla", published.SMOLVLA, True
+    build, structure = staticmethod(smol.build), staticmethod(smol.structure)
+
+    def _pictures(self, ready: Mapping[str, Any]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        return self._lerobot.prepare_images(ready)
 
 
 def load_weights_(module: torch.nn.Module, folder: Path) -> None:
@@ -160,11 +180,11 @@ def load_weights_(module: torch.nn.Module, folder: Path) -> None:
         raise CheckpointError(f"{path} is damaged: {error}; download it again") from error
     given = {key if key.startswith("model.") else f"model.{key}": value for key, value in found.items()}
     both = "model.paligemma_with_expert"
-    embedding = f"{both}.paligemma.model.language_model.embed_tokens.weight"
     tied = given.pop(f"{both}.paligemma.lm_head.weight", None)
-    given.pop(f"{both}.gemma_expert.lm_head.weight", None)  # never asked
+    for unasked in (f"{both}.gemma_expert.lm_head.weight", "model.vlm_with_expert.vlm.lm_head.weight"):
+        given.pop(unasked, None)
     if tied is not None:
-        given.setdefault(embedding, tied)
+        given.setdefault(f"{both}.paligemma.model.language_model.embed_tokens.weight", tied)
     wanted = dict(module.state_dict())
     missing, unexpected = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     shapes = [key for key in wanted.keys() & given.keys() if wanted[key].shape != given[key].shape]

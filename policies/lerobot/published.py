@@ -28,3 +28,4 @@ class LeRobotFamily(Family):
 
 PI0 = LeRobotFamily("pi0", dict.fromkeys(SUITES, "lerobot/pi0_libero_finetuned"))
 PI05 = LeRobotFamily("pi05", dict.fromkeys(SUITES, "lerobot/pi05_libero_finetuned"))
+SMOLVLA = LeRobotFamily("smolvla", dict.fromkeys(SUITES, "HuggingFaceVLA/smolvla_libero"))

@@ -12,7 +12,7 @@ pytest.importorskip("lerobot", reason="LeRobot is not installed; `make test-lero
 
 from policies.base import QuantizablePolicy
 from policies.errors import CheckpointError
-from policies.lerobot.policy import Pi0, Pi05
+from policies.lerobot.policy import Pi0, Pi05, SmolVLA
 from quantizers.calibration import CalibrationSet
 from quantizers.preserved import check_folds
 from quantizers.quantize import accounted, quantize_
@@ -21,7 +21,7 @@ from quantizers.saved import Origin
 from quantizers.storage import load_quantized_, save_quantized
 from tests.policies.lerobot.conftest import seen
 
-KINDS = {"pi0": Pi0, "pi05": Pi05}
+KINDS = {"pi0": Pi0, "pi05": Pi05, "smolvla": SmolVLA}
 
 
 @pytest.fixture(params=KINDS)
@@ -42,7 +42,8 @@ def test_it_computes_what_lerobot_computes(policy):
     wanted = policy.module.model.sample_actions(images, masks, batch["tokens"], batch["token_masks"], *state,
                                                 noise=batch["noise"])
     with torch.no_grad():
-        assert torch.allclose(policy.layout.forward(policy.module, batch), wanted, atol=1e-5)
+        got = policy.layout.forward(policy.module, batch)
+    assert torch.allclose(got, wanted, atol=1e-5) and not torch.allclose(got, batch["noise"], atol=1e-2)
 
 
 def test_its_layout_names_every_linear_and_its_folds_preserve_the_actions(policy):
