@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from bench.making import add_making
 from bench.reading import add_reading
 from bench.serve.options import add_serve
 
@@ -38,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
     _add_check(commands)
-    _add_quantize(commands)
+    add_making(commands)
     listing = commands.add_parser("list", help="suites, policies, methods, saved variants, protocols and devices")
     listing.set_defaults(command=_list)
     protocol = commands.add_parser("protocol", help="show how a profile plays episodes, or what sets two apart")
@@ -48,10 +49,6 @@ def _parser() -> argparse.ArgumentParser:
         for name in names:
             asked.add_argument(name, help="name of a profile, see `qvla-bench list`")
         asked.set_defaults(command=_protocol, action=action)
-    layout = commands.add_parser("layout", help="every Linear of a policy, and what a method would make of it")
-    layout.add_argument("--policy", help="default: the first policy with a network to quantize")
-    layout.add_argument("--method", default="qvla", help="one method (default: qvla)")
-    layout.set_defaults(command=_layout)
     _add_time(commands)
     add_serve(commands)
     add_reading(commands)
@@ -149,6 +146,10 @@ def _add_run_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--workers", type=int,
                        help="processes that play at the same time; results are equal for equal --threads "
                        "(default: 1, or what the cluster has room for)")
+    bench.add_argument("--policy-device", default="cpu", help="where the policy computes, as torch.device names it "
+                       "(default: %(default)s)")
+    bench.add_argument("--batch", type=int, help="decisions of several workers made by one call of the policy; 1 is "
+                       "exact (default: 1 on the CPU, elsewhere as many as there are workers)")
     bench.add_argument("--runner", default="local", help="local: on this machine; ray: on the Ray cluster that "
                        "RAY_ADDRESS or a running `ray start` names, with equal results (default: %(default)s)")
     bench.add_argument("--isolate", action="store_true",
@@ -177,29 +178,6 @@ def _give_official(args: argparse.Namespace) -> None:
         raise UsageError(f"--official-assets {folder} says where the official assets are, which only --assets official "
                          f"uses; got --assets {args.assets}")
     os.environ[VARIABLE] = folder
-
-
-def _add_quantize(commands: argparse._SubParsersAction) -> None:
-    quantize = commands.add_parser(
-        "quantize", help="quantize a policy and save it as files that `bench --policy FOLDER` runs",
-        description="Saves packed weights, a config and an audit. The last line on stdout is one JSON object.")
-    quantize.add_argument("--policy", help="default: the first policy with a network to quantize")
-    quantize.add_argument("--method", default="qvla", help="one method, NAME or NAME:option,option (default: qvla)")
-    quantize.add_argument("--out", help="new folder (default: variants/POLICY-METHOD)")
-    quantize.add_argument("--threads", type=int, help="CPU threads (default: all usable CPUs)")
-    quantize.add_argument("--allow-unsupported", action="store_true",
-                          help="save although the method cannot quantize a layer that it wanted")
-    quantize.set_defaults(command=_quantize)
-
-
-    export = commands.add_parser(
-        "export", help="write a saved variant in a layout that other software reads",
-        description="Uniform W8A8 and W4A16 variants can leave. The last line on stdout is one JSON object.")
-    export.add_argument("--policy", required=True, help="folder of a saved quantized variant")
-    export.add_argument("--format", default="compressed-tensors", help="the layout (default: %(default)s, which vLLM "
-                        "and transformers read)")
-    export.add_argument("--out", required=True, help="new folder")
-    export.set_defaults(command=_export)
 
 
 def _add_time(commands: argparse._SubParsersAction) -> None:
@@ -231,18 +209,6 @@ def _check(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return command(args)
 
 
-def _quantize(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.quantize import quantize
-
-    return quantize(args)
-
-
-def _export(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.export import export
-
-    return export(args)
-
-
 def _time(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.timing.command import time_command
 
@@ -260,13 +226,6 @@ def _protocol(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from bench.profiles import diff, show
 
     print(show(args.A) if args.action == "show" else diff(args.A, args.B))
-    return 0
-
-
-def _layout(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from bench.layout import layout_table
-
-    print(layout_table(args.policy, args.method))
     return 0
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.dealing import Deal
@@ -18,7 +18,7 @@ from bench.errors import StoreMismatch, UsageError, WorkerError
 from bench.folder import write_bytes
 from bench.player import failed
 from bench.records import EpisodeRecord, RunStore
-from bench.remote import SAME, Seat, needed
+from bench.remote import SAME, Seat, kept, needed, write_kept
 from bench.rollout import one_line
 from bench.spec import EpisodeKey, PolicyVariant
 
@@ -36,6 +36,8 @@ class _Player:
     """Name of the node, None until it has answered for the first time."""
     key: EpisodeKey | None = None
     """What it is playing."""
+    has: set[str] = field(default_factory=set)
+    """Variants that it has in memory or was sent."""
     answer: Any = None
     """The reference that it is going to fulfil: its circumstances at first, then what episodes gave."""
 
@@ -97,6 +99,7 @@ class RayCrew:
                 continue
             for audit in answer["audits"]:
                 keep_audit(audit)
+            write_kept(self._store.folder, variant, answer["kept"])
             for name, content in answer["files"].items():
                 write_bytes(self._store.folder.root / name, content)
             self._give(player, variant, deal)
@@ -129,6 +132,9 @@ class RayCrew:
         player.key = deal.next(self._players.index(player))
         if player.key is not None:
             files = needed(self._spec, self._store.folder, player.key)
+            if variant.variant_id not in player.has:
+                files |= kept(self._store.folder, variant)
+                player.has.add(variant.variant_id)
             player.answer = player.actor.play.remote(variant, player.key, files)
 
     def _welcome(self, player: _Player, found: Mapping[str, Any]) -> None:
@@ -151,12 +157,15 @@ class RayCrew:
         self._ray.kill(player.actor)  # it may live behind a cut connection, and must not go on
         key = player.key
         fresh = self._hired()
-        player.actor, player.answer, player.node, player.key = fresh.actor, fresh.answer, None, None
+        player.actor, player.answer, player.has = fresh.actor, fresh.answer, fresh.has
+        player.node = player.key = None
         return key
 
     def _hired(self) -> _Player:
         threads = self._spec.threads
-        actor = self._ray.remote(Seat).options(num_cpus=threads, scheduling_strategy="SPREAD").remote(*self._settings)
+        actor = self._ray.remote(Seat).options(
+            num_cpus=threads, num_gpus=int(self._spec.device != "cpu"), scheduling_strategy="SPREAD",
+        ).remote(*self._settings)
         return _Player(actor, answer=actor.circumstances.remote())
 
     def _alive(self) -> list[Mapping[str, Any]]:

@@ -20,8 +20,9 @@ from bench.pool import suite_entry, suite_module
 from bench.protocol import PROTOCOLS
 from bench.provenance import code, commit, machine, packages, usable_cpus
 from bench.records import RunHeader, RunStore
-from bench.saved import named_folder, saved_config
+from bench.saved import calibration_episodes, named_folder, saved_config
 from bench.serve.remote import trained_on
+from bench.sources.source import refuse_overlap
 from bench.spec import FULL_PRECISION, REPEAT, STOPS, BenchSpec
 from bench.variants import make_variants, package_root, split_methods
 from envs.registry import suite_name
@@ -76,12 +77,14 @@ def bench(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 def report(folder: Path, ladder: bool = False) -> None:
     """Write videos and reports from the files of a run; print the table (and the ladder), then the summary."""
     from reports.console import console_ladder, console_table
+    from reports.review.write import write_review
     from reports.video import write_videos
     from reports.write import read_summary, write_reports
 
     if RunFolder(folder).frames_folder.is_dir():
         write_videos(folder)
     write_reports(folder)
+    write_review(folder)
     print(console_table(folder))
     if ladder:
         print(f"\n{console_ladder(folder)}\n")
@@ -100,6 +103,10 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     if workers < 1 or not args.timeout_s > 0:
         raise UsageError(f"legal are workers of 1 or more and timeout-s above 0, got {workers} and "
                          f"{args.timeout_s:g}")
+    batch = args.batch or (1 if args.policy_device == "cpu" else workers)
+    if batch < 1 or (batch > 1 and args.runner != "local"):
+        raise UsageError(f"legal is a batch of 1 or more, and of 1 with runner {args.runner!r}, whose players have a "
+                         f"policy each; got {batch}")
     if args.stop not in STOPS:
         raise UsageError(unknown("stop", args.stop, STOPS))
     saved = named_folder(args.policy)
@@ -112,12 +119,15 @@ def make_spec(args: argparse.Namespace) -> BenchSpec:
     if args.trials > most:
         raise UsageError(f"suite {suite!r} has {most} official init states per task, so trials is 1..{most}, "
                          f"got {args.trials}")
-    return BenchSpec(
+    spec = BenchSpec(
         suite=suite, tasks=chosen, variants=variants, trials=args.trials, seed=args.seed, protocol=args.protocol,
         assets=assets, threads=max(usable_cpus() // workers, 1) if args.threads is None else args.threads,
         divergence_mm=args.divergence_mm, video=args.video, allow_unsupported=args.allow_unsupported,
         margin_points=args.margin, stop=args.stop,
-        latency=parse_latency(args.latency, variants), stepping=stepping)
+        latency=parse_latency(args.latency, variants), stepping=stepping, device=args.policy_device, batch=batch)
+    if saved is not None:
+        refuse_overlap(f"{saved}", calibration_episodes(saved), spec.episodes())
+    return spec
 
 
 def circumstances(spec: BenchSpec, args: argparse.Namespace) -> Circumstances:
@@ -200,7 +210,9 @@ def parse_tasks(text: str | None, count: int) -> tuple[int, ...]:
         if not match:
             raise UsageError(f"tasks {text!r}: {part!r} is neither an index nor a range such as 5-7")
         first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < count:
+        if first > last:
+            raise UsageError(f"tasks {text!r}: the range {part!r} ends before it begins")
+        if last >= count:
             raise UsageError(f"tasks {text!r}: {part!r} leaves the suite's indices 0..{count - 1}")
         chosen |= set(range(first, last + 1))
     return tuple(sorted(chosen))

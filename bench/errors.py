@@ -13,6 +13,7 @@ BenchError
 from __future__ import annotations
 
 import difflib
+import pickle
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -49,6 +50,14 @@ class StoreCorrupt(StoreError):
 
 class StoreFull(StoreError):
     """The system did not write what it was given: no space, a quota, a failing disk."""
+
+
+def sendable(error: Exception) -> Exception:
+    """The error itself, or its words if it cannot be sent to another process."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return BenchError(f"in another process: {type(error).__name__}: {error}")
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.protocol import PROTOCOLS
 from bench.saved import VARIANTS, saved_listing
-from bench.timing.probe import devices, open_probe
+from bench.timing.probe import absent, devices
 from envs.registry import ALIASES, SUITES
 from policies.registry import POLICIES, PolicyEntry
 from quantizers.registry import METHODS, config_class
@@ -23,8 +23,8 @@ def listing() -> str:
     protocols = {name: f"{p.settle_steps} settle steps, looks again every {p.replan_every} actions; "
                        f"`protocol show {name}` has the rest"
                  for name, p in PROTOCOLS.items()}
-    absent = {name: open_probe(name).unavailable() for name in devices()}
-    clocks = {name: "available" if reason is None else f"not available: {reason}" for name, reason in absent.items()}
+    clocks = {name: "available" if (reason := absent(name)) is None else f"not available: {reason}"
+              for name in devices()}
     return "\n\n".join(_section(title, table) for title, table in (
         ("SUITE", suites), ("POLICY", policies), ("METHOD", methods),
         (f"SAVED in {VARIANTS}, for --policy {VARIANTS}/NAME", saved), ("PROTOCOL", protocols), ("DEVICE", clocks)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.desk import DeskLine, DeskPolicy
 from bench.drift import episode_drift
 from bench.folder import RunFolder
 from bench.host import EnvironmentLost
@@ -18,6 +19,7 @@ from bench.records import EpisodeRecord
 from bench.rollout import one_line, rollout
 from bench.schedule import partner
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
+from bench.timing.place import place
 from bench.variants import require_supported
 from bench.watchdog import Watchdog
 from envs.types import Environment
@@ -30,15 +32,20 @@ GRACE_S = 5.0
 
 
 class Player:
-    """Plays episodes of `spec` and writes their files below `folder`. Use it as a context manager."""
+    """Plays episodes of `spec` and writes their files below `folder`. Use it as a context manager.
 
-    def __init__(self, spec: BenchSpec, folder: RunFolder, timeout_s: float = TIMEOUT_S, isolate: bool = False) -> None:
+    With `desk`, an address of `bench.batching`, the policy is there and decides for other players too.
+    """
+
+    def __init__(self, spec: BenchSpec, folder: RunFolder, timeout_s: float = TIMEOUT_S, isolate: bool = False,
+                 desk: str | None = None) -> None:
         self._spec, self._folder = spec, folder
         self._timeout_s = timeout_s + GRACE_S if isolate else timeout_s
         self._pool = EnvironmentPool(spec.suite, spec.assets, spec.stepping,
                                      host_timeout_s=timeout_s if isolate else None)
         self._seats: dict[str, Policy] = {}
         self._warm: set[str] = set()
+        self._desk = None if desk is None else DeskLine(desk)
 
     def prepare(self, variant: PolicyVariant) -> tuple[bool, dict[str, Any] | None]:
         """Have the policy of a variant in memory: whether it is new there, and then its audit.
@@ -49,6 +56,10 @@ class Player:
             return False, None
         if self._spec.stop == "never":
             self._seats.clear()  # one policy in memory at a time
+        if self._desk is not None:
+            facts, new, audit = self._desk.ask("prepare", variant)
+            self._seats[variant.variant_id] = DeskPolicy(self._desk, variant.variant_id, facts)
+            return new, audit
         self._seats[variant.variant_id], audit = prepared(self._spec, variant, self._folder)
         return True, audit
 
@@ -107,6 +118,8 @@ def prepared(
     policy, audit = build_once(variant, folder)
     if not spec.allow_unsupported:
         require_supported(variant, audit)
+    if spec.device != "cpu":
+        place(policy, variant.policy, spec.device)
     return policy, audit
 
 

@@ -63,6 +63,10 @@ class EpisodeRecord:
     realtime: Mapping[str, Any] | None = None
     """`latency_ms` of each decision in simulated time, `waited_steps` that passed meanwhile, `held_steps` of them
     without a plan, `deadline_misses`: decisions longer than one control step. None if the world waited."""
+    peak_device_bytes: int | None = None
+    """Greatest memory that PyTorch had allocated on the accelerator during the episode, None without one."""
+    recording_s: Mapping[str, float] | None = None
+    """Recorder -> wall seconds that it took of `wall_s` while the episode ran; `saving`: what was written after it."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import StoreError
 from bench.latency import Latency, Paused, ticks
 from bench.memory import PeakMemory
 from bench.protocol import Protocol
@@ -36,6 +37,12 @@ class _Tally:
     simulated_ms: list[float] = field(default_factory=list)
     waited_steps: int = 0
     held_steps: int = 0
+    recording_s: dict[str, float] = field(default_factory=dict)
+
+    def heard(self, recorder: Recorder, began: float) -> None:
+        """Count the time since `began` as the recorder's."""
+        took = time.perf_counter() - began
+        self.recording_s[recorder.name] = self.recording_s.get(recorder.name, 0.0) + took
 
 
 def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
@@ -43,8 +50,9 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
             latency: Latency = PAUSED) -> EpisodeRecord:
     """Play the episode `key`.
 
-    An exception of the environment or the policy, or an action that no robot should be sent, gives a record with
-    outcome "error", never a failure; an interrupt by the user propagates.
+    An exception of the environment, the policy or a recorder, or an action that no robot should be sent, gives a record
+    with outcome "error", never a failure. Raises `StoreError` if nothing can be written any more; an interrupt by the
+    user propagates.
     """
     tally, memory, began = _Tally(), PeakMemory(), time.perf_counter()
     try:
@@ -53,13 +61,21 @@ def rollout(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protoco
     except Exception as error:
         outcome, reason = "error", one_line(error)
     if outcome != "error":
-        for recorder in recorders:
-            recorder.save()
+        saving = time.perf_counter()
+        try:
+            for recorder in recorders:
+                recorder.save()
+        except StoreError:
+            raise  # the next episode could not be written either
+        except Exception as error:
+            outcome, reason = "error", f"while saving: {one_line(error)}"
+        tally.recording_s["saving"] = time.perf_counter() - saving
     return EpisodeRecord(
         key, env.task.name, env.task.instruction, outcome, reason, tally.steps, tuple(tally.latencies_ms),
         time.perf_counter() - began, memory.peak_bytes(), None if outcome == "error" else trace,
         datetime.now(UTC).isoformat(timespec="seconds"), protocol.name, env.stepping, latency=latency.name,
-        realtime=_realtime(tally, env.action_spec.control_hz) if latency.name != PAUSED.name else None)
+        realtime=_realtime(tally, env.action_spec.control_hz) if latency.name != PAUSED.name else None,
+        peak_device_bytes=memory.peak_device_bytes(), recording_s=tally.recording_s)
 
 
 def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol, recorders: Sequence[Recorder],
@@ -74,7 +90,9 @@ def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
         """What the world gave, and whether the episode is over."""
         result = env.step(action, observe=observe and tally.steps + 1 < cap)
         for recorder in recorders:
+            began = time.perf_counter()
             recorder.on_step(tally.steps, decision, action, result)
+            tally.heard(recorder, began)
         tally.steps += 1
         return result, result.success or result.truncated or tally.steps == cap
 
@@ -84,7 +102,9 @@ def _play(env: Environment, policy: Policy, key: EpisodeKey, protocol: Protocol,
         tally.latencies_ms.append((time.perf_counter() - began) * 1e3)
         plan = _plan(env, chunk, min(protocol.replan_every, cap - tally.steps), protocol.binarize_gripper)
         for recorder in recorders:
+            began = time.perf_counter()
             recorder.on_decision(tally.steps, observation, chunk)
+            tally.heard(recorder, began)
         for action, source in _meanwhile(env, key, decision, unused, hold, protocol, latency, tally):
             result, over = step(action, source, observe=False)
             if over:

@@ -13,6 +13,7 @@ from bench.player import TIMEOUT_S, Player
 from bench.progress import Progress
 from bench.records import EpisodeRecord, RunStore
 from bench.schedule import batches, partner, wanted
+from bench.sources.source import refuse_overlap
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 from bench.workers import Crew
 
@@ -84,6 +85,7 @@ def _keep_audit(store: RunStore, variant: PolicyVariant, audit: dict[str, Any] |
     """Write the audit; raise `StoreMismatch` if earlier episodes of the variant ran on another quantization."""
     if audit is None:
         return
+    refuse_overlap(f"{variant.method!r}", audit.get("calibration_episodes", ()), store.header.spec.episodes())
     path = store.folder.audit(variant.variant_id)
     if path.exists():
         old, new = (_without_diagnostics(a) for a in (json.loads(path.read_text()), json.loads(json.dumps(audit))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from bench.errors import UsageError
 from bench.policies import of_registry, policy_entry
 from bench.spec import PolicyVariant
 from policies.registry import policy_class
-from quantizers.saved import SavedConfig, StorageError, folder_bytes, read_config
+from quantizers.saved import AUDIT, SavedConfig, StorageError, folder_bytes, read_config
 
 if TYPE_CHECKING:  # it imports torch, and names are checked before that
     from policies.base import Policy
@@ -93,6 +94,14 @@ def load_network(policy: str, folder: Path) -> tuple[Policy, dict[str, Any]]:
     except (TypeError, ValueError) as error:
         raise StorageError(f"{folder} describes a network that {policy!r} cannot build: {error}") from error
     return made, load_quantized_(made.module, folder).to_json()
+
+
+def calibration_episodes(folder: Path) -> tuple[str, ...]:
+    """The episodes that a saved variant was calibrated on; raises `UsageError` if its audit cannot be read."""
+    try:
+        return tuple(json.loads((folder / AUDIT).read_bytes()).get("calibration_episodes", ()))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{folder / AUDIT} cannot be read: {error}; save the network again") from error
 
 
 def saved_listing(parent: Path) -> dict[str, str]:

@@ -54,6 +54,8 @@ class ShadowedPolicy:
 class ChunkRecorder:
     """Each chunk and how much of it was executed; see `bench.recorders.Recorder`."""
 
+    name = "chunks"
+
     def __init__(self) -> None:
         self.chunks: list[np.ndarray] = []
         self.executed: list[int] = []

@@ -124,6 +124,10 @@ class BenchSpec:
     """Percentage points by which a variant may be worse and still count as non-inferior; declared before the run."""
     latency: Mapping[str, Any] = field(default_factory=lambda: {"name": "paused"})
     """Simulated time of a decision, as `bench.latency.parse_latency` describes it."""
+    device: str = "cpu"
+    """Where the policy computes, as `torch.device` names it."""
+    batch: int = 1
+    """Decisions of several workers that may be made by one call of the policy; 1 is exact on every device."""
     stop: str = "never"
     """One of `STOPS`: "sequential" ends a variant's comparison as soon as its verdict is certain."""
 
@@ -137,7 +141,7 @@ class BenchSpec:
                 raise UsageError(f"{name} must be named once each, got {values}")
         if list(self.tasks) != sorted(self.tasks):
             raise UsageError(f"tasks must ascend, got {list(self.tasks)}")
-        for name in ("trials", "threads"):
+        for name in ("trials", "threads", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.stop not in STOPS or not 0 < self.margin_points < 100:
@@ -191,8 +195,11 @@ def _short(value: Any) -> str:
 
 
 def _exactly(cls: type, data: Mapping[str, Any]) -> Mapping[str, Any]:
-    legal = {field.name for field in dataclasses.fields(cls)}
-    if set(data) != legal:
+    """`data`, if it has every key and no other; what has a default may be missing, for it is younger than the file."""
+    fields = dataclasses.fields(cls)
+    legal = {f.name for f in fields}
+    needed = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    if set(data) - legal or needed - set(data):
         raise UsageError(f"{cls.__name__} has keys {sorted(legal)}; unknown: {sorted(set(data) - legal)}, "
-                         f"missing: {sorted(legal - set(data))}")
+                         f"missing: {sorted(needed - set(data))}")
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from bench.errors import UsageError
 from bench.folder import RunFolder, write_json
 from bench.player import prepared
 from bench.policies import policy_entry
@@ -15,6 +16,7 @@ from bench.timing.claims import no_claim
 from bench.timing.interleave import ROUNDS, interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, devices, open_probe
+from bench.timing.stages import stage_times
 from envs.types import Observation
 from policies.registry import policy_class
 
@@ -27,8 +29,9 @@ def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
     policy = spec.variants[0].policy
     if len(spec.variants) < 2 or not policy_entry(policy).quantizable:
         return []
-    skipped, probes = [], []
-    for probe in _probes():
+    broken, present = _probes()
+    skipped, probes = [f"{device}: {reason}" for device, reason in broken.items()], []
+    for probe in present:
         reason = cannot_move(policy_class(policy_entry(policy)), policy, probe)
         if reason is not None:
             skipped.append(f"{probe.device}: {reason}")
@@ -39,14 +42,20 @@ def time_variants(spec: BenchSpec, store: RunStore) -> list[str]:
     return skipped
 
 
-def _probes() -> list[TimingProbe]:
-    """The probes of this machine; of those that time one and the same device the most special one."""
+def _probes() -> tuple[dict[str, str], list[TimingProbe]]:
+    """Plug-ins that cannot be loaded, with the reason; and of the probes that time one and the same device of this
+    machine the most special one."""
+    broken: dict[str, str] = {}
     found: dict[str, TimingProbe] = {}
     for device in devices():
-        probe = open_probe(device)
+        try:
+            probe = open_probe(device)
+        except UsageError as error:
+            broken[device] = str(error)
+            continue
         if probe.torch_device not in found and probe.unavailable() is None:
             found[probe.torch_device] = probe
-    return list(found.values())
+    return broken, list(found.values())
 
 
 def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> None:
@@ -65,6 +74,7 @@ def _measure(spec: BenchSpec, store: RunStore, probes: list[TimingProbe]) -> Non
         claims = {vid: reason for vid, reason in found.items() if reason is not None}
         samples = interleaved(probe, steps, inputs)
         content = timing_json(probe.device, spec.threads, samples, spec.variants[0].variant_id, claims)
+        content["stages"] = {vid: stage_times(probe, policies[vid].module, step, inputs) for vid, step in steps.items()}
         write_json(store.folder.timing(probe.device), content)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +14,15 @@ from bench.errors import UsageError, unknown
 from bench.policies import first_quantizable, full_name, policy_entry, quantizable
 from bench.saved import SAVED, load_saved, saved_variant
 from bench.serve.remote import connected, server_config
+from bench.sources.source import Choice, calibration_set
 from bench.spec import FULL_PRECISION, REPEAT, SERVER, PolicyVariant
 from envs.types import SpecMismatch
 from policies.errors import PolicyError
 from policies.registry import PolicyEntry, checkpoint_folder, make_policy
 
-if TYPE_CHECKING:  # it imports torch, and names are checked before that
+if TYPE_CHECKING:  # they import torch, and names are checked before that
     from policies.base import Policy
-
-CALIBRATION_BATCH = 8
-"""Observations in one calibration batch."""
+    from quantizers.calibration import CalibrationSet
 
 
 def split_methods(text: str) -> list[str]:
@@ -47,8 +46,8 @@ def split_methods(text: str) -> list[str]:
 def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None) -> tuple[PolicyVariant, ...]:
     """Full precision first, then what is saved in `saved`, then one variant per method; one named twice is one.
 
-    Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, and for a folder
-    that holds no variant of this very policy.
+    Raises `UsageError` for an unknown policy or method, for a policy without a network to quantize, for a method that
+    corrects a kind of head that the policy does not have, and for a folder that holds no variant of this very policy.
     """
     policy = full_name(policy)
     entry = policy_entry(policy)
@@ -57,6 +56,8 @@ def make_variants(policy: str, methods: Sequence[str], saved: Path | None = None
         raise UsageError(f"policy {policy!r} has no network to quantize, so its only method is {FULL_PRECISION!r}; "
                          f"policies with one: {', '.join(quantizable())}")
     digest = weights_digest(policy, entry)
+    for method in wanted:
+        _check_head(method, policy, entry)
     server = server_config(policy)
     made = [PolicyVariant(policy, digest, method, _config_json(method) | server) for method in wanted]
     if saved is not None:
@@ -111,9 +112,12 @@ def package_root() -> Path:
     return Path(find_spec("policies").origin).parent.parent
 
 
-def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
+def build(
+    variant: PolicyVariant, calibrate: Callable[[Policy], CalibrationSet] | None = None
+) -> tuple[Policy, dict[str, Any] | None]:
     """The policy of a variant, quantized or loaded so, and its audit as JSON; None for one without a network.
 
+    `calibrate` is asked for a calibration set if the method needs one; by default the policy's own observations serve.
     Raises `SpecMismatch` if the policy is not what its entry declares, `UsageError` if the method cannot quantize it.
     """
     entry = policy_entry(variant.policy)
@@ -133,24 +137,24 @@ def build(variant: PolicyVariant) -> tuple[Policy, dict[str, Any] | None]:
                            f"policies/registry.py declares that it was trained on {declared}")
     if not entry.quantizable:
         return policy, None
-    from quantizers.calibration import CalibrationSet
     from quantizers.quantize import quantize_
     from quantizers.registry import METHODS, from_json
 
-    config = from_json(variant.config)
     calibration = None
     if METHODS[variant.config["method"]].needs_calibration:
         try:
-            observations, episodes = policy.calibration_observations()
+            calibration = (calibrate or own_calibration)(policy)
         except PolicyError as error:
             raise UsageError(f"method {variant.method!r} of policy {variant.policy!r}: {error}") from error
-        batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
-                   for i in range(0, len(observations), CALIBRATION_BATCH)]
-        calibration = CalibrationSet.of(batches, episodes)
     try:
-        return policy, quantize_(policy.module, policy.layout, config, calibration).to_json()
+        return policy, quantize_(policy.module, policy.layout, from_json(variant.config), calibration).to_json()
     except ValueError as error:
         raise UsageError(f"method {variant.method!r} cannot quantize {variant.policy!r}: {error}") from error
+
+
+def own_calibration(policy: Any) -> CalibrationSet:
+    """All observations that a policy brings for it."""
+    return calibration_set(policy, None, Choice())
 
 
 def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -> None:
@@ -159,6 +163,18 @@ def require_supported(variant: PolicyVariant, audit: Mapping[str, Any] | None) -
     if bad:
         raise UsageError(f"method {variant.method!r} cannot quantize {len(bad)} layers of {variant.policy!r}, first "
                          f"{bad[0]['name']!r} ({bad[0]['reason']}); allow it with --allow-unsupported")
+
+
+def _check_head(method: str, policy: str, entry: PolicyEntry) -> None:
+    if method == REPEAT:
+        return
+    from quantizers.registry import from_json
+    from quantizers.scope import check_head
+
+    try:
+        check_head(from_json(_config_json(method)), entry.denoises)
+    except ValueError as error:
+        raise UsageError(f"method {method!r} on {policy!r}: {error}") from error
 
 
 def _config_json(method: str) -> dict[str, Any]:

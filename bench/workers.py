@@ -8,23 +8,23 @@ whatever reason, costs the episode that it played, which becomes an error; anoth
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from bench.batching import Desk
 from bench.dealing import Deal
-from bench.errors import BenchError
+from bench.errors import sendable
 from bench.folder import RunFolder
 from bench.player import Player, failed
 from bench.records import EpisodeRecord
-from bench.rollout import one_line
 from bench.spec import BenchSpec, EpisodeKey, PolicyVariant
 
-Settings = tuple[BenchSpec, RunFolder, float, bool]
+Settings = tuple[BenchSpec, RunFolder, float, bool, str | None]
 """What a `Player` is made of."""
 
 
@@ -44,7 +44,9 @@ class Crew:
     """`count` processes. Use it as a context manager."""
 
     def __init__(self, count: int, spec: BenchSpec, folder: RunFolder, timeout_s: float, isolate: bool) -> None:
-        self._settings: Settings = (spec, folder, timeout_s, isolate)
+        self._open_things = ExitStack()
+        desk = self._open_things.enter_context(Desk(spec, folder)).address if spec.batch > 1 else None
+        self._settings: Settings = (spec, folder, timeout_s, isolate, desk)
         self._workers = [_Worker(*self._hired()) for _ in range(count)]
 
     def play(self, variant: PolicyVariant, keys: Sequence[EpisodeKey],
@@ -106,6 +108,7 @@ class Crew:
     def __exit__(self, *exc: object) -> None:
         for worker in self._workers:
             _end(worker)
+        self._open_things.close()
 
 
 def _end(worker: _Worker) -> None:
@@ -130,11 +133,3 @@ def _serve(pipe: Connection, settings: Settings) -> None:
                 pipe.send(("record", player.play(key)))
             except Exception as error:
                 pipe.send(("raised", sendable(error)))
-
-
-def sendable(error: Exception) -> Exception:
-    """The error itself, or its words if it cannot be sent."""
-    try:
-        return pickle.loads(pickle.dumps(error))
-    except Exception:
-        return BenchError(f"in a worker: {one_line(error)}")

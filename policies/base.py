@@ -54,6 +54,15 @@ class QuantizablePolicy(Protocol):
 
 
 @runtime_checkable
+class KeyedPolicy(Protocol):
+    """A policy that draws noise and can decide for several episodes at once, each with its own noise."""
+
+    def act_keyed(self, observations: Sequence[Observation], decisions: Sequence[tuple[Sequence[int], int]]
+                  ) -> np.ndarray:
+        """float32[B, H, 7]: row i as `act` gives it in decision `decisions[i][1]` after `reset(decisions[i][0])`."""
+
+
+@runtime_checkable
 class MovablePolicy(Protocol):
     """A policy that can run on another device than the CPU."""
 

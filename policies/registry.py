@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    _: KW_ONLY
+    denoises: bool = False
+    """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
     """What a name has behind its colon, in words; None for an entry that is one policy and has no colon."""
     resolve: str | None = None
@@ -60,8 +63,22 @@ def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
     place = f"policies.openvla.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
                        "about 15 GB of weights, which are downloaded or stand in a folder, and memory to hold them",
-                       trained_on, "a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or "
-                       "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
+                       trained_on, resolve=f"{place}.resolve", folder=f"{place}.folder",
+                       takes="a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or the "
+                       "folder of a checkpoint")
+
+
+_PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize="pad to 224", crop_area=1.0,
+                  state=POSE_AND_FINGERS, prompt=INSTRUCTION, horizon=50, gripper=OPEN_CLOSE, sampling=True)
+
+
+def _lerobot(target: str, family: str, trained_on: Conventions = _PI, size: str = "14 GB") -> PolicyEntry:
+    place = f"policies.lerobot.published:{family}"
+    return PolicyEntry(target, _LIBERO, True, None,
+                       f"LeRobot 0.5.1 in an environment of its own (make lerobot), about {size} of weights, which are "
+                       "downloaded or stand in a folder, and memory to hold them", trained_on, denoises=True,
+                       takes="nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
+                       resolve=f"{place}.resolve", folder=f"{place}.folder")
 
 
 _POCKET_SUITES = ("libero_object",)
@@ -79,11 +96,15 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pocket-token": PolicyEntry("policies.pocket.token:PocketToken", _POCKET_SUITES, True,
                                 "policies/pocket/weights/pocket-token", _POCKET_NEEDS, _POCKET),
     "pocket-flow": PolicyEntry("policies.pocket.flow:PocketFlow", _POCKET_SUITES, True,
-                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True)),
+                               "policies/pocket/weights/pocket-flow", _POCKET_NEEDS, replace(_POCKET, sampling=True),
+                               denoises=True),
     "openvla": _openvla("policies.openvla.policy:OpenVLA", "OPENVLA", _OPENVLA),
     "openvla-oft": _openvla("policies.openvla.policy:OpenVLAOFT", "OFT", replace(
         _OPENVLA, cameras=("agentview", "wrist"), state=POSE_AND_FINGERS, horizon=8)),
     "univla": _openvla("policies.openvla.univla:UniVLA", "UNIVLA", replace(_OPENVLA, sampling=True)),
+    "pi0": _lerobot("policies.lerobot.policy:Pi0", "PI0"),
+    "pi05": _lerobot("policies.lerobot.policy:Pi05", "PI05"),
+    "smolvla": _lerobot("policies.lerobot.policy:SmolVLA", "SMOLVLA", replace(_PI, resize="pad to 512"), "2 GB"),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

@@ -69,14 +69,20 @@ class QuantAudit:
     """Bits of codes, scales and positions per weight of the same layers."""
     layers: tuple[LayerAudit, ...]
     """One entry for every Linear, in forward order."""
+    calibration_episodes: tuple[str, ...] = ()
+    """The episodes that the calibration set comes from, each once; none of them may be evaluated on."""
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     """What the method measured about itself, such as the rank correlation of its sensitivity."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers for `json.dumps`."""
-        return dataclasses.asdict(self) | {"layers": [dataclasses.asdict(layer) for layer in self.layers]}
+        lists = {"layers": [dataclasses.asdict(layer) for layer in self.layers],
+                 "calibration_episodes": list(self.calibration_episodes)}
+        return dataclasses.asdict(self) | lists
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> QuantAudit:
         """The audit that `to_json` wrote. Raises TypeError for unknown or missing fields."""
-        return cls(**{**data, "layers": tuple(LayerAudit(**layer) for layer in data["layers"])})
+        tuples = {"layers": tuple(LayerAudit(**layer) for layer in data["layers"]),
+                  "calibration_episodes": tuple(data.get("calibration_episodes", ()))}
+        return cls(**{**data, **tuples})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import nn
 
 from quantizers.linear import QuantLinear
@@ -48,7 +48,8 @@ def export_compressed(module: nn.Module, folder: Path, origin: Origin) -> None:
         tensors |= {f"{name}.{part}": tensor for part, tensor in _compressed(name, layer, schemes[name]).items()}
     kept = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     config = {**dataclasses.asdict(origin), "quantization_config": _config(schemes, kept)}
-    write_files(folder, {MODEL: save(tensors, {"format": "pt"}), CONFIG: json_bytes(config)})
+    write_files(folder, {MODEL: lambda path: save_file(tensors, path, {"format": "pt"}),
+                         CONFIG: lambda path: path.write_bytes(json_bytes(config))})
 
 
 def _kind(name: str, layer: QuantLinear) -> str:

@@ -10,9 +10,9 @@ from torch import nn
 
 from quantizers.audit import Status
 from quantizers.layout import LinearSite, ModelLayout
-from quantizers.quantize import accounted, plan
+from quantizers.quantize import accounted, check_scope, plan
 from quantizers.registry import METHODS, QuantConfig, method_name
-from quantizers.scope import reasons_to_keep
+from quantizers.scope import check_head, reasons_to_keep
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Prospect:
 def prospects(module: nn.Module, layout: ModelLayout, config: QuantConfig) -> list[Prospect]:
     """One entry per Linear in the order of the layout; `module` stays as it is.
 
-    Raises ValueError if the layout and the module disagree on the Linears.
+    Raises ValueError as `quantize_`: if the layout and the module disagree on the Linears, if nothing is in scope, or
+    if the method corrects a kind of head that the network does not have.
     """
+    check_head(config, layout.denoiser is not None)
     linears = accounted(module, layout)
-    reasons = reasons_to_keep(module, layout.linears, config)
+    reasons = reasons_to_keep(module, layout, config)
     wanted = {name: layer for name, layer in linears.items() if name not in reasons}
+    check_scope(wanted, config)
     known = {}
     if not METHODS[method_name(config)].needs_calibration:
         known = {name: dict(Counter(bits.tolist())) for name, bits in plan(module, layout, wanted, config).bits.items()}

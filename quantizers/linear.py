@@ -187,7 +187,7 @@ class QuantLinear(nn.Module):
         self.register_buffer("zero", torch.cat(zeros) if zeros else None)
         check_integer(around, self.backend)
         for name, buffer in zip(AROUND, around, strict=True):
-            self.register_buffer(name, None if buffer is None else buffer.detach().clone())
+            self.register_buffer(name, None if buffer is None else buffer.detach().contiguous().clone())
 
     def _apply(self, fn, recurse=True):
         """Move the buffers, but leave their types alone, whatever `.half()` or `.to(dtype)` ask of the whole network.

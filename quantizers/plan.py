@@ -20,6 +20,8 @@ class Plan:
     """Inputs that share a scale, None for whole rows; only looked at without a `module`."""
     diagnostics: dict[str, Any] = field(default_factory=dict)
     """What the method measured about itself."""
+    notes: dict[str, str | None] = field(default_factory=dict)
+    """Layer name -> what is remarkable about it, for the audit."""
     module: nn.Module | None = None
     """A copy of the network in which every layer in scope is a `QuantLinear` and scales may have moved into other
     layers. None if rounding the weights as they are is all there is to do."""

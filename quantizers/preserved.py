@@ -28,12 +28,7 @@ def check_folds(module: nn.Module, layout: ModelLayout, calibration: Calibration
         return
     batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
     with torch.no_grad():
-        expected = layout.forward(module, batch).clone()
-        if not torch.isfinite(expected).all():
-            raise ValueError(
-                "the actions of the full-precision network hold NaN or infinite values on the first calibration "
-                "sample; the checkpoint or the observation is broken"
-            )
+        expected = _expected(module, layout, batch)
         if _deviation(module, layout, sites, batch, expected, seed) <= _tolerance(module):
             return
         for site in sites:
@@ -44,6 +39,39 @@ def check_folds(module: nn.Module, layout: ModelLayout, calibration: Calibration
                     f"of the largest; the limit is {_tolerance(module):.1e}; correct the layout of the policy"
                 )
     raise LayoutError("the folds of the layout change the actions together, though none does alone; do they overlap?")
+
+
+def check_unchanged(
+    module: nn.Module, moved: nn.Module, layout: ModelLayout, calibration: CalibrationSet, what: str
+) -> float:
+    """How far the actions of `moved` are from those of `module`, relative to the largest, on one sample.
+
+    Raises LayoutError, naming `what` was done, above the limit that holds for folds.
+    """
+    batch = {name: tensor[:1] for name, tensor in calibration.batches[0].items()}
+    with torch.no_grad():
+        expected = _expected(module, layout, batch)
+        deviation = _relative(layout.forward(moved, batch), expected)
+    if not deviation <= _tolerance(module):
+        raise LayoutError(
+            f"{what} move the actions by {deviation:.1e} of the largest, before anything is rounded; the limit is "
+            f"{_tolerance(module):.1e}; correct the folds and attention sites in the layout of the policy"
+        )
+    return deviation
+
+
+def _expected(module: nn.Module, layout: ModelLayout, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    actions = layout.forward(module, batch).clone()
+    if not torch.isfinite(actions).all():
+        raise ValueError(
+            "the actions of the full-precision network hold NaN or infinite values on the first calibration sample; "
+            "the checkpoint or the observation is broken"
+        )
+    return actions
+
+
+def _relative(actions: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((actions - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item()
 
 
 def _deviation(
@@ -58,8 +86,7 @@ def _deviation(
     generator = torch.Generator().manual_seed(seed)
     for site in sites:
         _move_(moved, site, lambda channels: torch.empty(channels).uniform_(0.5, 2.0, generator=generator))
-    actions = layout.forward(moved, batch)
-    return ((actions - expected).abs().max() / expected.abs().max().clamp_min(1e-30)).item()
+    return _relative(layout.forward(moved, batch), expected)
 
 
 def _move_(module: nn.Module, site: Fold | AttentionSite, draw: Callable[[int], torch.Tensor]) -> None:

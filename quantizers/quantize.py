@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from quantizers.audit import LayerAudit, QuantAudit
+from quantizers.audit import LayerAudit, QuantAudit, Status
 from quantizers.awq import AWQ, plan_awq
 from quantizers.backends import Backend
 from quantizers.calibration import CalibrationSet
@@ -19,12 +19,14 @@ from quantizers.identity import Identity
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.ledger import held_bytes, storage_bytes, weight_bits
 from quantizers.linear import QuantLinear
+from quantizers.omega_qvla import OmegaQVLA, plan_omega_qvla
 from quantizers.omniquant import OmniQuant, plan_omniquant
 from quantizers.plan import Plan, adopt_, replace_
+from quantizers.quantvla import QuantVLA, plan_quantvla
 from quantizers.qvla import QVLA, plan_qvla
 from quantizers.registry import METHODS, QuantConfig, method_name, to_json
 from quantizers.rtn import RTN, plan_rtn
-from quantizers.scope import reasons_to_keep, resolve_backend
+from quantizers.scope import check_head, reasons_to_keep, resolve_backend
 from quantizers.smoothquant import SmoothQuant, plan_smoothquant
 
 FOUR_BIT_NOTE = {
@@ -59,29 +61,16 @@ def _plan_rtn(module, layout, linears, config, calibration) -> Plan:
     return Plan(plan_rtn(linears, config), config.group_size)
 
 
-@planner(SmoothQuant)
-def _plan_smoothquant(module, layout, linears, config, calibration) -> Plan:
-    return plan_smoothquant(module, layout, linears, config, calibration)
-
-
-@planner(AWQ)
-def _plan_awq(module, layout, linears, config, calibration) -> Plan:
-    return plan_awq(module, layout, linears, config, calibration)
-
-
-@planner(GPTQ)
-def _plan_gptq(module, layout, linears, config, calibration) -> Plan:
-    return plan_gptq(module, layout, linears, config, calibration)
-
-
-@planner(OmniQuant)
-def _plan_omniquant(module, layout, linears, config, calibration) -> Plan:
-    return plan_omniquant(module, layout, linears, config, calibration)
-
-
-@planner(QVLA)
-def _plan_qvla(module, layout, linears, config, calibration) -> Plan:
-    return plan_qvla(module, layout, linears, config, calibration)
+for _kind, _function in (
+    (SmoothQuant, plan_smoothquant),
+    (AWQ, plan_awq),
+    (GPTQ, plan_gptq),
+    (OmniQuant, plan_omniquant),
+    (QVLA, plan_qvla),
+    (QuantVLA, plan_quantvla),
+    (OmegaQVLA, plan_omega_qvla),
+):
+    planner(_kind)(_function)
 
 
 def plan(
@@ -96,13 +85,20 @@ def plan(
 
 
 def quantize_(
-    module: nn.Module, layout: ModelLayout, config: QuantConfig, calibration: CalibrationSet | None = None
+    module: nn.Module,
+    layout: ModelLayout,
+    config: QuantConfig,
+    calibration: CalibrationSet | None = None,
+    planned: Plan | None = None,
 ) -> QuantAudit:
     """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
 
-    Raises TypeError for a config without a method, and ValueError if the layout and the module disagree on the Linears,
-    if nothing is in scope, if a weight is not finite or does not fit the method, or if calibration is missing. The
-    module is untouched in all of these cases.
+    `planned` is what `plan` answered to the same arguments, for whoever has it already.
+
+    A layer that packing would make larger is kept, unless its neighbours were rewritten for it. Raises TypeError for a
+    config without a method, and ValueError if the layout and the module disagree on the Linears, if nothing is in
+    scope, if a weight is not finite or does not fit the method, if calibration is missing, or if the method corrects a
+    kind of head that the network does not have. The module is untouched in all of these cases.
     """
     if type(config) not in _PLANNERS:
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
@@ -117,29 +113,35 @@ def quantize_(
             f"method {name!r} needs a calibration set of at least {METHODS[name].least_samples} observations, and this "
             f"one has {calibration.samples()}; record more"
         )
+    check_head(config, layout.denoiser is not None)
     linears = accounted(module, layout)
-    reasons = reasons_to_keep(module, layout.linears, config)
+    reasons = reasons_to_keep(module, layout, config)
     wanted = {site: layer for site, layer in linears.items() if site not in reasons}
-    _check_weights(wanted, name, config)
+    check_scope(wanted, config)
+    _check_weights(wanted)
 
     held_full, storage_full = held_bytes(module), storage_bytes(module)
     bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
-    planned = plan(module, layout, wanted, config, calibration)
+    planned = planned or plan(module, layout, wanted, config, calibration)
     backend, backend_reason = "none", None
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
     if planned.module is None:
-        replacements = {site: _quantized(site, layer, config, planned, backend) for site, layer in wanted.items()}
+        replacements, losing = _stream_(module, linears, wanted, config, planned, backend)
+        reasons |= losing
     else:
         replacements = {site: planned.module.get_submodule(site) for site in wanted}
-    for site, layer in replacements.items():
-        replace_(module, site, layer)
+        for site, layer in replacements.items():
+            replace_(module, site, layer)
+    if not replacements:
+        backend, backend_reason = "none", None
     moved = () if planned.module is None else adopt_(module, planned.module, replacements)
     if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
         follow_(module, layout.denoiser)
 
     now = linears | replacements
-    notes = {name.rpartition(".")[0]: "a scale of a neighbour was folded into it" for name in moved}
+    notes = {name.rpartition(".")[0]: "a neighbour or a correction was folded into it" for name in moved}
+    notes = planned.notes | notes
     layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, notes, planned) for site in layout.linears)
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
@@ -154,6 +156,7 @@ def quantize_(
         backend=backend,
         integer_arithmetic=backend not in ("none", "reference"),
         calibration_digest=None if calibration is None else calibration.digest,
+        calibration_episodes=() if calibration is None else tuple(dict.fromkeys(calibration.episodes)),
         storage_bytes_full=storage_full,
         storage_bytes=storage_bytes(module),
         held_bytes_full=held_full,
@@ -187,20 +190,62 @@ def accounted(module: nn.Module, layout: ModelLayout) -> dict[str, nn.Linear]:
     return {name: actual[name] for name in named}
 
 
-def _check_weights(wanted: dict[str, nn.Linear], name: str, config: QuantConfig) -> None:
+def check_scope(wanted: Mapping[str, nn.Linear], config: QuantConfig) -> None:
+    """Raise ValueError if a method is left with nothing to quantize."""
     if not wanted and not isinstance(config, Identity):
-        raise ValueError(f"method {name!r} has nothing to quantize: no Linear has a role among {config.roles}")
+        raise ValueError(
+            f"method {method_name(config)!r} has nothing to quantize: no Linear that it could replace has a role among "
+            f"{', '.join(config.roles)}"
+        )
+
+
+def _check_weights(wanted: dict[str, nn.Linear]) -> None:
     for site, layer in wanted.items():
         if not torch.isfinite(layer.weight).all():
             raise ValueError(f"the weight of {site!r} holds NaN or infinite values; the checkpoint is broken")
 
 
-def _quantized(site: str, layer: nn.Linear, config: QuantConfig, plan: Plan, backend: Backend) -> QuantLinear:
+def _stream_(
+    module: nn.Module,
+    linears: dict[str, nn.Linear],
+    wanted: dict[str, nn.Linear],
+    config: QuantConfig,
+    planned: Plan,
+    backend: Backend,
+) -> tuple[dict[str, QuantLinear], dict[str, tuple[Status, str]]]:
+    """Quantize one layer after the other, and let go of each before the next: no two copies of a network are held.
+
+    A layer that is smaller as it is, such as one of few inputs, whose scales outweigh what codes save, is left alone;
+    these come second, with the sizes that were measured. What could be refused is tried on a row of every width first,
+    while the module is still untouched. The tables lose their hold of the old layers too.
+    """
+    for site, layer in wanted.items():
+        bits = planned.bits[site]
+        rows = [int((bits == width).nonzero()[0]) for width in bits.unique()] if len(bits) == layer.out_features else []
+        _quantized(site, layer, config, planned, backend, rows or None)
+    replacements: dict[str, QuantLinear] = {}
+    losing: dict[str, tuple[Status, str]] = {}
+    for site in wanted:
+        made, full = _quantized(site, wanted[site], config, planned, backend), storage_bytes(wanted[site])
+        if made.stored_bytes() > full:
+            losing[site] = "kept", f"packed it would take {made.stored_bytes():,} bytes, as float16 it takes {full:,}"
+            continue
+        replacements[site] = made
+        linears[site] = wanted[site] = replacements[site]
+        replace_(module, site, replacements[site])
+    return replacements, losing
+
+
+def _quantized(
+    site: str, layer: nn.Linear, config: QuantConfig, plan: Plan, backend: Backend, rows: list[int] | None = None
+) -> QuantLinear:
+    """The layer as planned, or only the named rows of it."""
+    chosen = slice(None) if rows is None else rows
     try:
         return QuantLinear(
-            layer.weight.detach(),
-            layer.bias,
-            plan.bits[site],
+            layer.weight.detach()[chosen],
+            None if layer.bias is None else layer.bias[chosen],
+            plan.bits[site][chosen],
             clip=config.clip,
             group_size=plan.group_size,
             activation_bits=config.activation_bits,
@@ -219,11 +264,11 @@ def _layer_audit(
     layer: nn.Linear | QuantLinear,
     bytes_before: dict[str, int],
     reasons: dict[str, tuple[str, str]],
-    notes: dict[str, str],
+    notes: dict[str, str | None],
     plan: Plan,
 ) -> LayerAudit:
     status, reason = reasons.get(site.name, ("quantized", None))
-    if site.name in notes:
+    if notes.get(site.name):
         reason = f"{reason}; {notes[site.name]}" if reason else notes[site.name]
     if site.name in plan.diagnostics.get("dead_layers", ()):
         reason = "no action depends on this layer in the calibration set"

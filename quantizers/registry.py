@@ -19,13 +19,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 from quantizers.awq import AWQ
 from quantizers.gptq import GPTQ
 from quantizers.identity import Identity
+from quantizers.omega_qvla import OmegaQVLA
 from quantizers.omniquant import OmniQuant
+from quantizers.quantvla import QuantVLA
 from quantizers.qvla import QVLA
 from quantizers.rtn import RTN
 from quantizers.scope import literals
 from quantizers.smoothquant import SmoothQuant
 
-QuantConfig = Identity | RTN | SmoothQuant | AWQ | GPTQ | OmniQuant | QVLA
+QuantConfig = Identity | RTN | SmoothQuant | AWQ | GPTQ | OmniQuant | QVLA | QuantVLA | OmegaQVLA
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ METHODS: Mapping[str, Method] = {
     "awq": Method("quantizers.awq:AWQ", needs_calibration=True, least_samples=8),
     "gptq": Method("quantizers.gptq:GPTQ", needs_calibration=True, least_samples=8),
     "omniquant": Method("quantizers.omniquant:OmniQuant", needs_calibration=True, least_samples=8),
-    "qvla": Method("quantizers.qvla:QVLA", needs_calibration=True),
+    "qvla": Method("quantizers.qvla:QVLA", needs_calibration=True, least_samples=8),
+    "quantvla": Method("quantizers.quantvla:QuantVLA", needs_calibration=True, least_samples=8),
+    "omega-qvla": Method("quantizers.omega_qvla:OmegaQVLA", needs_calibration=True, least_samples=8),
 }
 
 _FIELD_ALIASES = {"group": "group_size"}

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,28 +58,34 @@ class SavedConfig:
 
 
 def write_folder(
-    folder: Path, origin: Origin, quantization_config: Mapping[str, Any], files: Mapping[str, bytes]
+    folder: Path, origin: Origin, quantization_config: Mapping[str, Any], files: Mapping[str, Callable[[Path], object]]
 ) -> None:
-    """Write all files or none. Raises StorageError if `folder` is there already and is not an empty folder."""
-    require_free(folder)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    config = {"format": FORMAT, **dataclasses.asdict(origin), "quantization_config": quantization_config,
-              "files": digests}
-    write_files(folder, {**files, CONFIG: json_bytes(config)})
+    """Let each of `files` write itself to a path, and write the config; all or none.
+
+    Raises StorageError if `folder` is there already and is not an empty folder.
+    """
+    def config(path: Path) -> None:
+        digests = {name: _sha256(path.parent / name) for name in files}
+        path.write_bytes(json_bytes({"format": FORMAT, **dataclasses.asdict(origin), "files": digests,
+                                     "quantization_config": quantization_config}))
+
+    write_files(folder, {**files, CONFIG: config})
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files of a new folder, all or none. Raises StorageError if the place is not free."""
+def write_files(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
+    """Let each file of a new folder write itself to a path, in order; all or none.
+
+    Raises StorageError if the place is not free.
+    """
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place, not elsewhere: a rename is only atomic within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as outer:
         draft = Path(outer) / folder.name
         draft.mkdir()
-        for name, content in files.items():
-            with open(draft / name, "wb") as file:
-                file.write(content)
-                file.flush()
+        for name, write in files.items():
+            write(draft / name)
+            with open(draft / name, "rb") as file:
                 os.fsync(file.fileno())
         os.rename(draft, folder)
 
@@ -123,13 +129,17 @@ def check_files(folder: Path, config: SavedConfig) -> None:
         path = folder / name
         if not path.is_file():
             raise StorageError(f"{path} is missing; save the network again")
-        with open(path, "rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = _sha256(path)
         if actual != digest:
             raise StorageError(
                 f"{path} is not the file that was written: sha256 {actual[:12]}, expected {str(digest)[:12]}; it is "
                 "damaged or was replaced; save the network again"
             )
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_bytes(folder: Path) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 from quantizers import native
 from quantizers.audit import Status
 from quantizers.backends import Backend
-from quantizers.layout import LinearSite
+from quantizers.layout import ModelLayout
 
 BackendChoice = Literal["auto", "reference", "cpu", "mixed"]
 """A backend of `quantizers.linear`, or `auto`."""
@@ -64,6 +64,24 @@ def check_positive(config: Any, *names: str) -> None:
             raise ValueError(f"{name} is {value}; it must be positive")
 
 
+def check_static(config: Any, *scales: str) -> None:
+    """Raise ValueError for scales per input channel on a backend that multiplies integers, or a bad percentile."""
+    if not 0 < config.percentile <= 100:
+        raise ValueError(f"percentile is {config.percentile}; it must lie above 0 and be at most 100")
+    if "channel" in scales and config.backend != "reference":
+        raise ValueError(
+            f"scales per input channel stand inside the sum of a product, which no integer backend can do; backend is "
+            f"{config.backend!r}, it must be 'reference', or take scales per token, tensor or step"
+        )
+
+
+def check_head(config: Any, denoises: bool) -> None:
+    """Raise ValueError for a config that asks for what only a diffusion head has, of a policy without one."""
+    reason = config.needs_denoiser() if hasattr(config, "needs_denoiser") and not denoises else None
+    if reason is not None:
+        raise ValueError(f"this policy does not denoise: {reason}")
+
+
 def check_groups(linears: Mapping[str, nn.Linear], choice: GroupChoice) -> None:
     """Raise ValueError for the first layer whose inputs the group size does not divide."""
     for name, layer in linears.items():
@@ -94,17 +112,20 @@ def check_choices(config: Any) -> None:
         )
 
 
-def reasons_to_keep(module: nn.Module, sites: tuple[LinearSite, ...], config: Any) -> dict[str, tuple[Status, str]]:
+def reasons_to_keep(module: nn.Module, layout: ModelLayout, config: Any) -> dict[str, tuple[Status, str]]:
     """Name -> (status, reason) of the Linears that `config` leaves alone; the others are to be quantized."""
     owners = Counter(id(part) for _, part in module.named_parameters(remove_duplicate=False))
     roles = getattr(config, "roles", ())
+    selected = config.kept(layout) if hasattr(config, "kept") else {}
     reasons: dict[str, tuple[Status, str]] = {}
-    for site in sites:
+    for site in layout.linears:
         layer = module.get_submodule(site.name)
         if not roles:
             reasons[site.name] = ("kept", "full precision")
         elif site.role not in roles:
             reasons[site.name] = ("kept", f"role {site.role!r} is outside the scope of the method")
+        elif site.name in selected:
+            reasons[site.name] = ("kept", selected[site.name])
         elif type(layer) is not nn.Linear:
             reasons[site.name] = ("unsupported", f"a {type(layer).__name__} may be read without being called")
         elif owners[id(layer.weight)] > 1:

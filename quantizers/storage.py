@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from quantizers.audit import QuantAudit
@@ -66,13 +66,15 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     if not packed:
         raise StorageError(f"method {audit.method!r} quantized nothing, so there is nothing to save but the checkpoint")
     state = state_of(module)
-    tensors = {name: tensor.clone() if _is_packed(name, packed) else compact(tensor) for name, tensor in state.items()}
+    tensors = {name: _alone(tensor) if _is_packed(name, packed) else compact(tensor) for name, tensor in state.items()}
     layers = {name: dataclasses.asdict(_described(layer, audit)) for name, layer in packed.items()}
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
     if (denoiser := followed(module)) is not None:
         config["denoiser"] = denoiser
-    write_folder(folder, origin, config, {MODEL: save(tensors), AUDIT: json_bytes(audit.to_json())})
+    described = json_bytes(audit.to_json())
+    write_folder(folder, origin, config, {MODEL: lambda path: save_file(tensors, path),
+                                          AUDIT: lambda path: path.write_bytes(described)})
     return sum(tensor.dtype == torch.float32 for name, tensor in tensors.items() if not _is_packed(name, packed))
 
 
@@ -128,6 +130,12 @@ def _is_packed(name: str, layers: Mapping[str, nn.Module]) -> bool:
     """Whether this is a buffer of a quantized layer whose type says how it is read; a bias is just a number."""
     owner, _, attribute = name.rpartition(".")
     return owner in layers and attribute != "bias"
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor on the CPU as the whole of its own memory, copied only if it is not."""
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor.detach().cpu() if whole else tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def compact(tensor: torch.Tensor) -> torch.Tensor:

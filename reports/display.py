@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.load import RunData
-from reports.measures import MEGABYTE, SHORT_NAMES, suites_of, timed_devices
+from reports.measures import MEGABYTE, PERCENTILES, SHORT_NAMES, suites_of, timed_devices, timed_names
 from reports.sources import episodes_link
 from reports.table import Results, tasks_frame
+from reports.timings import STAGES
 
 DASH = "–"
 """What stands where nothing was measured."""
@@ -120,15 +121,9 @@ def variant_table(table: Results, title: str, caption: str, columns: Sequence[Co
 
 
 def variant_tables(run: RunData, table: Results) -> list[TextTable]:
-    """The tables about variants: results, evidence, memory, drift, latency."""
+    """The tables about variants: results, evidence, memory, drift, latency, and one for each timed device."""
     suites = [SHORT_NAMES.get(s, s) for s in suites_of(run)]
     speed = [_column(f"Speed-up ({d})", "{:.2f}×", f"speedup_{d}") for d in timed_devices(run)]
-    timed = [_column(f"Timed ms ({d})", write_number, f"timed_ms_{d}") for d in timed_devices(run)]
-    speed_range = [_column(f"Speed-up range ({d})", "{:.2f}–{:.2f}×", f"speedup_{d}_low", f"speedup_{d}_high")
-                   for d in timed_devices(run)]
-    devices = [d for d in timed_devices(run) if run.timings]
-    energy = [_column(f"Energy mJ ({d})", write_number, f"energy_mj_{d}") for d in devices]
-    estimate = [_column(f"Estimate: at least ms ({d})", write_number, f"estimate_ms_{d}") for d in devices]
     return [
         variant_table(table, "Results", (
             "Success rates in percent; the average is the mean over suites, the difference is in percentage points "
@@ -188,16 +183,33 @@ def variant_tables(run: RunData, table: Results) -> list[TextTable]:
             _column("Threshold mm", "{:g}", "divergence_threshold_mm")]),
         variant_table(table, "Latency", (
             "Wall time of one decision inside the episodes, on the machine named below and whatever else it was "
-            "doing. Deadline: a decision longer than the 50 ms of a control step, in simulated time where the world "
-            "went on while the policy decided; held: steps that passed without a plan meanwhile. Timed: median of "
-            "separate, interleaved timing, the only source of a speed-up. Energy: of one decision, measured while "
-            "the method alone decides, what the device takes when idle included. Estimate: no measurement, but how "
-            "long the linear layers must take at least by the device's published peaks."), [
-            _column("Median ms", write_number, "latency_ms_median"), _column("95th percentile ms", write_number,
-                                                                            "latency_ms_p95"),
+            "doing; the first decision of a process is not among them. Deadline: a decision longer than the 50 ms of a "
+            "control step, in simulated time where the world went on while the policy decided; held: steps that "
+            "passed without a plan meanwhile. Recording: share of an episode that traces and observations took. "
+            "Process: greatest memory of the process, simulator included; device: of the accelerator."), [
+            *(_column(heading, write_number, f"latency_ms_{name}") for name, heading in zip(
+                PERCENTILES, ("Median ms", *(f"{p}th percentile ms" for p in (90, 95, 99))), strict=True)),
             _column("Decisions", "{}", "latency_decisions"),
             _column("Deadlines missed %", "{:.1f}", "deadline_misses_percent"),
-            _column("Held steps %", "{:.1f}", "held_steps_percent"), *timed, *speed, *speed_range, *energy, *estimate]),
+            _column("Held steps %", "{:.1f}", "held_steps_percent"),
+            _column("Recording %", "{:.2f}", "recording_percent"),
+            _column("Process MB", write_megabytes, "peak_process_bytes"),
+            _column("Device MB", write_megabytes, "peak_device_bytes")]),
+        *(variant_table(table, f"Timing on {device}", (
+            "Separate timing of all methods in turns, warm-up left out: the only source of a speed-up, which is the "
+            "median of the ratios within rounds; its range has 90 % of them. Stages: medians of a pass of its own. "
+            "Energy: of one decision, measured while the method alone decides, what the device takes when idle "
+            "included. Device: what the method alone takes of the device's memory. Estimate: no measurement, but how "
+            "long the linear layers must take at least by the device's published peaks."), [
+            *(_column(heading, write_number, name) for heading, name in zip(
+                ("Median ms", *(f"{p}th percentile ms" for p in (90, 95, 99))), timed_names(device), strict=True)),
+            _column("Speed-up", "{:.2f}×", f"speedup_{device}"),
+            _column("Range", "{:.2f}–{:.2f}×", f"speedup_{device}_low", f"speedup_{device}_high"),
+            *(_column(f"{stage.capitalize()} ms", write_number, f"{stage}_ms_{device}") for stage in STAGES),
+            _column("Energy mJ", write_number, f"energy_mj_{device}"),
+            _column("Device MB", write_megabytes, f"device_bytes_{device}"),
+            _column("Estimate: at least ms", write_number, f"estimate_ms_{device}")])
+          for device in run.timings or ()),
     ]
 
 

@@ -7,8 +7,10 @@ machine with a simulator and a GPU can be read on one that has neither.
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +35,9 @@ RECORD_FIELDS = (
     "trace", "finished",
 )
 """What a record holds besides its key."""
+
+LATER_FIELDS = ("realtime", "peak_device_bytes", "recording_s")
+"""What older records lack; None there."""
 
 HEADER_FIELDS = ("spec", "variants", "assets", "protocol", "machine", "packages", "commit", "dirty", "created")
 """What a header must state, besides its schema version."""
@@ -111,8 +116,8 @@ class RunData:
     variants: tuple[Variant, ...]
     """In report order: policies as the header lists them, the baseline of each first."""
     episodes: pd.DataFrame
-    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `realtime` (what a decision's time
-    did, None if the world waited), `success` (bool), `line`."""
+    """A row per finished episode (success or failure): the key, `RECORD_FIELDS`, `LATER_FIELDS`, `success` (bool),
+    `line`."""
     errors: pd.DataFrame
     """Same columns: the last error of each key that has no finished episode. Never part of any n."""
     audits: Mapping[str, Mapping[str, Any]]
@@ -146,13 +151,27 @@ def load_run(path: str | Path) -> RunData:
         raise NotARunFolder(f"{folder} is not a run folder: it has no header.json; name a folder that a run wrote")
     header = _read_header(folder / "header.json")
     variants = _read_variants(header, folder / "header.json")
-    episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
-                                      header["protocol"].get("name"), header["spec"].get("stepping"),
-                                      latency_name(header))
+    with _without_collector():
+        episodes, errors = _read_episodes(folder / "episodes.jsonl", {v.variant_id for v in variants},
+                                          header["protocol"].get("name"), header["spec"].get("stepping"),
+                                          latency_name(header))
     audits = {v.variant_id: _read_json(folder / "audits" / f"{v.variant_id}.json") for v in variants
               if (folder / "audits" / f"{v.variant_id}.json").is_file()}
     timings = {file.stem: _read_json(file) for file in sorted((folder / "timings").glob("*.json"))}
     return RunData(header, variants, episodes, errors, audits, timings or None, folder)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Records have no cycles: looking for them among millions of numbers took as long as reading them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was:
+            gc.enable()
 
 
 def latency_name(header: Mapping[str, Any]) -> str:
@@ -212,7 +231,7 @@ def _read_episodes(file: Path, variant_ids: set[str], protocol: str | None, step
         else:
             finished[key] = record
     outstanding = [record for key, record in errors.items() if key not in finished]
-    columns = [*KEY_FIELDS, *RECORD_FIELDS, "realtime", "success", "line"]
+    columns = [*KEY_FIELDS, *RECORD_FIELDS, *LATER_FIELDS, "success", "line"]
     return (pd.DataFrame(list(finished.values()), columns=columns, dtype=object),
             pd.DataFrame(outstanding, columns=columns, dtype=object))
 
@@ -237,7 +256,7 @@ def _read_record(file: Path, number: int, line: str, variant_ids: set[str]) -> d
                          f"the header has {', '.join(sorted(variant_ids))}")
     row = {field: key[field] for field in KEY_FIELDS} | {field: record[field] for field in RECORD_FIELDS}
     row |= {stamp: record[stamp] for stamp in ("protocol", "stepping", "latency") if stamp in record}
-    row["realtime"] = record.get("realtime")
+    row |= {field: record.get(field) for field in LATER_FIELDS}
     return row | {"success": record["outcome"] == "success", "line": number}
 
 

@@ -39,6 +39,9 @@ class Missing:
 DEADLINE_MS = 50.0
 """Length of a control step at LIBERO's 20 Hz: a slower decision has missed its deadline."""
 
+PERCENTILES = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
+"""What is said of a distribution of latencies: end of the column's name -> percentile."""
+
 Columns = dict[str, Any]
 """Column of the results table -> value or `Missing`."""
 
@@ -153,17 +156,17 @@ def _divergence(drifts: list[Mapping[str, Any]]) -> Columns:
 
 
 def latency_columns(run: RunData, variant: Variant) -> Columns:
-    """Wall milliseconds per decision inside the episodes: median and 95th percentile over all decisions.
+    """Wall milliseconds per decision inside the episodes: median and percentiles over all decisions.
 
     Deadlines are those of the control rate: of simulated decision times if there were any, else of wall times.
     """
     episodes = run.episodes_of(variant)
     samples = np.concatenate([np.asarray(x, dtype=np.float64) for x in episodes["latencies_ms"]] or [np.empty(0)])
-    names = ("latency_ms_median", "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent")
+    quantiles = {f"latency_ms_{name}": level for name, level in PERCENTILES.items()}
+    names = (*quantiles, "deadline_misses", "deadline_misses_percent", "held_steps_percent")
     if not samples.size:
         absent = NO_EPISODE if episodes.empty else Missing("the records hold no decision latency")
         return dict.fromkeys(names, absent) | {"latency_decisions": 0}
-    median, p95 = np.percentile(samples, [50, 95])
     realtime = [r for r in episodes["realtime"] if r is not None]
     held: Any = WORLD_WAITED
     if realtime:
@@ -171,14 +174,43 @@ def latency_columns(run: RunData, variant: Variant) -> Columns:
         held = 100.0 * sum(r["held_steps"] for r in realtime) / max(int(episodes["steps"].sum()), 1)
     else:
         misses, decisions = int((samples > DEADLINE_MS).sum()), samples.size
-    return {"latency_ms_median": float(median), "latency_ms_p95": float(p95), "latency_decisions": int(samples.size),
+    return {**dict(zip(quantiles, map(float, np.percentile(samples, list(quantiles.values()))), strict=True)),
+            "latency_decisions": int(samples.size),
             "deadline_misses": misses, "deadline_misses_percent": 100.0 * misses / decisions,
             "held_steps_percent": held}
+
+
+def process_columns(run: RunData, variant: Variant) -> Columns:
+    """What episodes took of the machine: peak memory of the process and of the device, time spent on recording.
+
+    The process has everything that an episode needs in it, simulator and scenes too. Films are no part of recording:
+    they are made only where they are asked for.
+    """
+    episodes = run.episodes_of(variant)
+    if episodes.empty:
+        return dict.fromkeys(("peak_process_bytes", "peak_device_bytes", "recording_percent"), NO_EPISODE)
+
+    def greatest(field: str, otherwise: str) -> Any:
+        return max((value for value in episodes[field] if value is not None), default=Missing(otherwise))
+
+    recorded = [(r, wall) for r, wall in zip(episodes["recording_s"], episodes["wall_s"], strict=True) if r]
+    share: Any = Missing("the records do not state it")
+    if recorded:
+        spent = sum(seconds for r, _ in recorded for name, seconds in r.items() if name not in ("film", "saving"))
+        share = 100.0 * spent / sum(wall for _, wall in recorded)
+    return {"peak_process_bytes": greatest("peak_rss_bytes", "the system does not tell"),
+            "peak_device_bytes": greatest("peak_device_bytes", "no accelerator was used in the episodes"),
+            "recording_percent": share}
 
 
 def timed_devices(run: RunData) -> list[str]:
     """The devices of the speed-up columns; "cpu" when nothing was timed, so that the gap shows."""
     return sorted(run.timings) if run.timings else ["cpu"]
+
+
+def timed_names(device: str) -> list[str]:
+    """Columns of the separate timing on a device, in the order of `PERCENTILES`; the median is the plain one."""
+    return [f"timed_ms_{device}", *(f"timed_ms_{name}_{device}" for name in list(PERCENTILES)[1:])]
 
 
 def speedup_columns(run: RunData, variant: Variant) -> Columns:
@@ -187,7 +219,9 @@ def speedup_columns(run: RunData, variant: Variant) -> Columns:
     for device in timed_devices(run):
         timed = (run.timings or {}).get(device, {}).get("variants", {}).get(variant.variant_id)
         untimed = Missing(f"not measured: speed on {device} was not timed in this run")
-        columns[f"timed_ms_{device}"] = untimed if timed is None else timed["median_ms"]
+        levels = list(PERCENTILES.values())
+        values = [untimed] * len(levels) if timed is None else map(float, np.percentile(timed["samples_ms"], levels))
+        columns |= dict(zip(timed_names(device), values, strict=True))
         names = [f"speedup_{device}", f"speedup_{device}_low", f"speedup_{device}_high"]
         entry = (run.timings or {}).get(device, {}).get("speedup", {}).get(variant.variant_id)
         if entry is None and variant.baseline:

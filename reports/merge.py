@@ -19,9 +19,12 @@ from reports.load import KEY_FIELDS, RECORD_FIELDS, RunData, RunFolderError, loa
 
 SAME = ("protocol", "assets", "packages", "renderer")
 """Parts of the header that must be equal."""
-SAME_SPEC = ("seed", "protocol", "assets", "latency", "margin_points", "stop", "divergence_mm", "threads")
+SAME_SPEC = ("seed", "protocol", "assets", "latency", "margin_points", "stop", "divergence_mm", "threads", "device",
+             "batch")
 """Parts of the spec that must be equal."""
-VOLATILE = ("latencies_ms", "wall_s", "peak_rss_bytes", "trace", "finished")
+BEFORE = {"device": "cpu", "batch": 1}
+"""What a part of the spec was before there was a choice; older headers do not have it."""
+VOLATILE = ("latencies_ms", "wall_s", "peak_rss_bytes", "peak_device_bytes", "recording_s", "trace", "finished")
 """What differs between two runs of the same episode on the same machine."""
 
 
@@ -74,7 +77,7 @@ def pooled_timings(runs: Sequence[RunData]) -> dict[str, dict[str, Any]]:
             if timing is None:
                 continue
             # What belongs to one variant alone stays as its run had it; the first run that has it is heard.
-            for name in ("energy", "estimates", "identities"):
+            for name in ("energy", "estimates", "identities", "stages", "memory"):
                 parts[name] = {**timing.get(name, {}), **parts.get(name, {})}
             parts.setdefault("facts", timing.get("facts", {}))
             timed = {vid: entry["samples_ms"] for vid, entry in timing["variants"].items()}
@@ -94,8 +97,8 @@ def pooled_timings(runs: Sequence[RunData]) -> dict[str, dict[str, Any]]:
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any]:
-    median, p95 = np.percentile(values, [50, 95])
-    return {"median_ms": float(median), "p95_ms": float(p95), "samples_ms": list(values)}
+    named = zip(("median_ms", "p90_ms", "p95_ms", "p99_ms"), np.percentile(values, [50, 90, 95, 99]), strict=True)
+    return {name: float(value) for name, value in named} | {"samples_ms": list(values)}
 
 
 def _range(values: Sequence[float]) -> dict[str, float]:
@@ -113,7 +116,8 @@ def _require_free(target: Path) -> None:
 def _differences(one: RunData, other: RunData) -> list[str]:
     name = f"{one.path.name} and {other.path.name}"
     parts = [(field, one.header.get(field), other.header.get(field)) for field in SAME]
-    parts += [(f"spec {field}", one.header["spec"].get(field), other.header["spec"].get(field)) for field in SAME_SPEC]
+    parts += [(f"spec {field}", *(run.header["spec"].get(field, BEFORE.get(field)) for run in (one, other)))
+              for field in SAME_SPEC]
     found = [f"{field} of {name}: {_short(a)} and {_short(b)}" for field, a, b in parts if a != b]
     policies = {v["variant_id"]: v for v in one.header["variants"]}
     return found + [f"variant {v['variant_id']} of {name} is not the same" for v in other.header["variants"]
@@ -161,8 +165,16 @@ def _header(runs: Sequence[RunData], differences: list[str]) -> dict[str, Any]:
     return {**first, "spec": spec, "variants": list(variants.values()), "episodes_per_variant": None,
             "machine": first["machine"] if all(r.header["machine"] == first["machine"] for r in runs)
             else {"several": [r.header["machine"] for r in runs]},
+            "merged_sources": _sources(runs),
             "merged_from": [run.path.name for run in runs], "merged_by_force": differences, "starts": [],
             "args": [], "created": max(run.header["created"] for run in runs)}
+
+
+def _sources(runs: Sequence[RunData]) -> dict[str, str]:
+    """Run -> its commit, if the runs were not all made with the same sources of this project; else empty."""
+    if all(run.header.get("code") == runs[0].header.get("code") for run in runs):
+        return {}
+    return {run.path.name: run.header.get("commit") or "no commit" for run in runs}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

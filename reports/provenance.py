@@ -49,6 +49,9 @@ def notices(run: RunData) -> list[str]:
     if run.header.get("merged_by_force"):
         lines.append("These runs are not of one kind and were merged by force; their figures are not comparable: "
                      + "; ".join(run.header["merged_by_force"]) + ".")
+    if sources := run.header.get("merged_sources"):
+        lines.append("These runs were made with different sources of this project: "
+                     + ", ".join(f"{name} with {commit}" for name, commit in sources.items()) + ".")
     if kind == "builtin":
         lines.append("The scenes use the built-in assets. These figures are not comparable with figures on the "
                      "official assets, published ones included.")
@@ -59,6 +62,10 @@ def notices(run: RunData) -> list[str]:
     if latency_name(run.header) != PAUSED:
         lines.append(f"The world went on while the policy decided (latency {latency_name(run.header)}). These figures "
                      "are not comparable with those of a world that waits.")
+    if run.header["spec"].get("batch", 1) > 1:
+        lines.append(f"Up to {run.header['spec']['batch']} decisions were made at once on "
+                     f"{run.header['spec'].get('device')}, which may round them otherwise than one alone: repeat what "
+                     "matters with a batch of 1, which is exact.")
     processors = sorted({*_nodes(run.header).values(), run.header["machine"].get("cpu")} - {None})
     if _nodes(run.header) and len(processors) > 1:
         lines.append(f"Episodes were played by different processors ({', '.join(processors)}), which may round sums "

@@ -16,7 +16,8 @@ FROM_AUDIT = frozenset((
     "component_percent", "memory_gb", "memory_mb", "mean_bits", "mean_bits_per_weight", "backend"))
 """Columns that `audits/` decides."""
 
-FROM_TIMING = ("timed_ms_", "speedup_", "energy_mj_", "estimate_ms_")
+FROM_TIMING = ("timed_ms_", "speedup_", "energy_mj_", "estimate_ms_", "preprocess_ms_", "inference_ms_",
+               "postprocess_ms_", "device_bytes_")
 """Beginnings of columns that `timings/DEVICE.json` decides."""
 
 FILTERS = {"repaired": {"verdict": "repaired"}, "regressed": {"verdict": "regressed"}, "errors": {"outcome": "error"},

@@ -19,7 +19,9 @@ FIGURES = (
     "verdict", "difference_points", "pairs", "repaired", "regressed", "mcnemar_p", "different_p", "noninferior_p",
     "margin_points", "pairs_for_margin", "storage_bytes", "held_bytes",
     "component_bytes", "mean_bits", "mean_bits_per_weight", "first_divergence_step_median", "latency_ms_median",
-    "latency_ms_p95", "deadline_misses", "deadline_misses_percent", "held_steps_percent",
+    "latency_ms_p90", "latency_ms_p95", "latency_ms_p99", "peak_process_bytes", "peak_device_bytes",
+    "recording_percent",
+    "deadline_misses", "deadline_misses_percent", "held_steps_percent",
 )
 """Columns that the summary takes over as they are, after the rates; None where nothing was measured."""
 

@@ -19,6 +19,7 @@ from reports.measures import (
     drift_columns,
     latency_columns,
     memory_columns,
+    process_columns,
     speedup_columns,
     success_columns,
 )
@@ -57,7 +58,8 @@ def results(run: RunData) -> Results:
             "setting": setting_of(run, variant), "baseline": variant.baseline,
         }
         columns |= success_columns(run, variant) | said[variant.variant_id]
-        for measure in (memory_columns, drift_columns, latency_columns, speedup_columns, device_columns):
+        for measure in (memory_columns, drift_columns, latency_columns, process_columns, speedup_columns,
+                        device_columns):
             columns |= measure(run, variant)
         reasons |= {(variant.variant_id, name): value.reason for name, value in columns.items()
                     if isinstance(value, Missing)}

@@ -7,6 +7,7 @@ is like it but not it is refused, because a speed beside the success of another 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ SCHEMA_VERSION = 1
 
 IDENTITY = ("policy", "weights", "config")
 """What of an identity decides how a network computes; the text of the method may be written in several ways."""
+
+
+PARTS = {"energy": "energy", "estimates": "work", "memory": "memory", "stages": "the stages of a decision"}
+"""Part of a timing -> what a footnote calls it."""
+
+STAGES = ("preprocess", "inference", "postprocess")
+"""The stages of a decision, in their order."""
 
 
 class WrongTiming(RunFolderError):
@@ -53,11 +61,16 @@ def attach_timing(run_dir: str | Path, file: str | Path) -> Path:
 
 
 def device_columns(run: RunData, variant: Variant) -> Columns:
-    """Energy as measured on each timed device, and the least time that its published peaks allow: an estimate."""
+    """Of each timed device: energy, memory and stages of a decision as measured there, and the least time that its
+    published peaks allow, which is an estimate."""
     columns: Columns = {}
     for device, timing in sorted((run.timings or {}).items()):
         columns[f"energy_mj_{device}"] = _figure(timing, "energy", "mj_per_decision", variant, device)
         columns[f"estimate_ms_{device}"] = _figure(timing, "estimates", "ms", variant, device)
+        columns[f"device_bytes_{device}"] = _figure(timing, "memory", "bytes", variant, device)
+        for stage in STAGES:
+            samples = _figure(timing, "stages", f"{stage}_ms", variant, device)
+            columns[f"{stage}_ms_{device}"] = samples if isinstance(samples, Missing) else statistics.median(samples)
     return columns
 
 
@@ -75,12 +88,11 @@ def timing_facts(run: RunData) -> list[tuple[str, str]]:
 
 
 def _figure(timing: Mapping[str, Any], part: str, name: str, variant: Variant, device: str) -> Any:
-    what = "energy" if part == "energy" else "work"
     entry = (timing.get(part) or {}).get(variant.variant_id)
     if entry is None:
-        return Missing(f"not measured: {what} on {device} was not taken for this variant")
+        return Missing(f"not measured: {PARTS[part]} on {device} was not taken for this variant")
     if entry.get(name) is None:
-        kind = "not measured" if part == "energy" else "not estimated"
+        kind = "not estimated" if part == "estimates" else "not measured"
         return Missing(f"{kind}: {entry.get('reason') or 'no reason is given'}")
     return entry[name]
 

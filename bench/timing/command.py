@@ -20,6 +20,7 @@ from bench.timing.energy import energy
 from bench.timing.interleave import interleaved, timing_json
 from bench.timing.place import cannot_move, move
 from bench.timing.probe import TimingProbe, open_probe
+from bench.timing.stages import alone_bytes, stage_times
 from bench.variants import build, make_variants, package_root, require_supported, split_methods
 
 SCHEMA_VERSION = 1
@@ -46,8 +47,9 @@ def time_command(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     write_json(out, content)
     for variant in variants:
         timed = content["variants"][variant.variant_id]
-        print(f"{variant.variant_id:24} {timed['median_ms']:9.3f} ms median, {timed['p95_ms']:9.3f} ms 95th "
-              f"percentile, {len(timed['samples_ms'])} decisions")
+        print(f"{variant.variant_id:24} {timed['median_ms']:9.3f} ms median, {timed['p90_ms']:9.3f} / "
+              f"{timed['p95_ms']:9.3f} / {timed['p99_ms']:9.3f} ms 90th / 95th / 99th percentile, "
+              f"{len(timed['samples_ms'])} decisions")
     print(json.dumps({"file": str(out), "device": probe.device, "speedup": content["speedup"]}))
     return 0
 
@@ -62,15 +64,17 @@ def measure(probe: TimingProbe, variants: Sequence[PolicyVariant], rounds: int, 
     from bench.timing.work import count_work, roofline
 
     torch.set_num_threads(threads)
-    policies, claims = {}, {}
+    policies, claims, memory = {}, {}, {}
     for variant in variants:
         policy, audit = build(variant)
         reason = cannot_move(policy, variant.policy, probe)
         if reason is not None:
             raise UsageError(reason)
         require_supported(variant, audit)
-        move(policy, probe)
         policy.reset(NOISE_KEY)
+        first = _observations(policy, variant.policy, 1)
+        memory[variant.variant_id] = alone_bytes(probe, lambda policy=policy: move(policy, probe),
+                                                 lambda policy=policy, first=first: policy.act(first))
         policies[variant.variant_id] = policy
         if (claim := no_claim(variant, audit, policy)) is not None:
             claims[variant.variant_id] = claim
@@ -86,7 +90,8 @@ def measure(probe: TimingProbe, variants: Sequence[PolicyVariant], rounds: int, 
         "identities": {v.variant_id: {"policy": v.policy, "weights": v.weights, "method": v.method,
                                       "config": dict(v.config)} for v in variants},
         "facts": probe.facts(), "during": watch.to_json(), "inputs": "calibration observations of the policy",
-        "energy": {vid: energy(probe, step, inputs) for vid, step in steps.items()},
+        "stages": {vid: stage_times(probe, policies[vid].module, step, inputs) for vid, step in steps.items()},
+        "memory": memory, "energy": {vid: energy(probe, step, inputs) for vid, step in steps.items()},
         "estimates": estimates,
     }
 

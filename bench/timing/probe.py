@@ -72,15 +72,32 @@ def devices() -> list[str]:
 def open_probe(device: str) -> TimingProbe:
     """The probe of a device, or of the first available one for "auto".
 
-    Raises `UsageError` with the near match for an unknown name.
+    Raises `UsageError` with the near match for an unknown name, and for a plug-in that cannot be loaded.
     """
     if device != AUTO:
-        return lookup("device", device, _table()).load()()
+        return _loaded(lookup("device", device, _table()))
     for entry in _table().values():
-        probe = entry.load()()
+        probe = _loaded(entry)
         if probe.unavailable() is None:
             return probe
     raise UsageError("no device of this machine can be timed; `qvla-bench list` says why")
+
+
+def absent(device: str) -> str | None:
+    """Why a device of `devices` cannot be timed on this machine, its plug-in being broken included; None if it can."""
+    try:
+        return open_probe(device).unavailable()
+    except UsageError as error:
+        return str(error)
+
+
+def _loaded(entry: EntryPoint) -> TimingProbe:
+    try:
+        return entry.load()()
+    except Exception as error:
+        package = f" of package {entry.dist.name}" if entry.dist else ""
+        raise UsageError(f"the plug-in {entry.name} = {entry.value}{package} cannot be loaded ({type(error).__name__}: "
+                         f"{error}); mend it, remove it, or name another device with --device") from error
 
 
 def _table() -> dict[str, EntryPoint]:

@@ -27,7 +27,7 @@ def stored_observations(
     if path is None:
         raise CalibrationMissing(
             f"no observations to calibrate on: there is no {' and no '.join(map(str, places)) or 'recording'}; record "
-            f"some with `python -m bench.calibration --suite {suite or 'SUITE'}`")
+            f"some with `python -m bench.calibration --suite {suite or 'SUITE'}`, or quantize with --calibration")
     with np.load(path, allow_pickle=False) as data:
         order = [str(name) for name in data["cameras"]]
         absent = [camera for camera in cameras if camera not in order]

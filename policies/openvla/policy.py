@@ -96,10 +96,11 @@ class OpenVLA:
         policy._settle(module, Recipe.from_json(network["recipe"]), None, None)
         return policy
 
-    def to(self, device: str) -> None:
+    def to(self, device: str) -> Self:
         """See `policies.base.MovablePolicy`."""
         self.device = torch.device(device)
         self.module.to(self.device)
+        return self
 
     def reset(self, noise_key: Sequence[int]) -> None:
         """Nothing is random and nothing is remembered."""

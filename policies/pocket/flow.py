@@ -38,10 +38,21 @@ class PocketFlow(PocketPolicy):
 
     def answer(self, observations: Sequence[Observation]) -> torch.Tensor:
         """The actions float[B, 8, 7] of the next decision."""
-        # The length keeps a key from being continued by the decision's number into another episode's key.
-        drawn = noise([len(self._key), *self._key, self._decision]).expand(len(observations), -1, -1)
+        drawn = _drawn(self._key, self._decision).expand(len(observations), -1, -1)
         self._decision += 1
         return self.module(**self.inputs(observations), noise=drawn.to(self.module.slots.device))
+
+    def act_keyed(self, observations: Sequence[Observation], decisions: Sequence[tuple[Sequence[int], int]]
+                  ) -> np.ndarray:
+        """See `policies.base.KeyedPolicy`."""
+        drawn = torch.stack([_drawn(key, decision) for key, decision in decisions])
+        with torch.inference_mode():
+            return self.legal(self.module(**self.inputs(observations), noise=drawn.to(self.module.slots.device)))
+
+
+def _drawn(key: Sequence[int], decision: int) -> torch.Tensor:
+    # The length keeps a key from being continued by the decision's number into another episode's key.
+    return noise([len(key), *key, decision])
 
 
 def noise(key: Sequence[int]) -> torch.Tensor:

@@ -79,7 +79,11 @@ class PocketPolicy:
     def act(self, observations: Sequence[Observation]) -> np.ndarray:
         """float32[B, 8, 7]: translation and rotation clipped to the legal range, the gripper open or closed."""
         with torch.inference_mode():
-            chunk = self.answer(observations).cpu().numpy()
+            return self.legal(self.answer(observations))
+
+    def legal(self, answer: torch.Tensor) -> np.ndarray:
+        """The network's actions float[B, 8, 7] as `act` gives them."""
+        chunk = answer.cpu().numpy()
         chunk = np.clip(chunk, self.action_spec.low, self.action_spec.high)
         chunk[..., 6] = np.where(chunk[..., 6] > 0.0, 1.0, -1.0)
         return chunk

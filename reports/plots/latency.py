@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.load import RunData
 from reports.plots.figure import Plot, colour, draw, legend_above
@@ -39,8 +39,9 @@ def latency_cdf(run: RunData) -> Plot | None:
                     axes.plot(np.percentile(values, levels), levels, color=colour(place),
                               label=f"{labels[variant.variant_id]} (n {values.size})")
             axes.set(xscale="log", xlabel=f"ms per decision, {title}", ylabel="percent of decisions", ylim=(0, 100))
-            for labels_of in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                labels_of(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.grid(True, lw=0.6)
             legend_above(axes, 1)
 

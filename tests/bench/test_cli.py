@@ -28,7 +28,7 @@ def no_simulation(monkeypatch):
 @pytest.mark.parametrize(("options", "hint"), [
     (["--suite", "toi"], "did you mean 'toy'? legal: libero_spatial, libero_object, "),
     (["--suite", "libero_lon"], "did you mean 'libero_long'?"),
-    (["--suite", "libero_90"], "no policy that can be quantized was made for 'libero_90' yet; name one of these: exp"),
+    (["--suite", "libero_90"], "no policy that can be quantized is shipped for 'libero_90' yet; name one of these"),
     (["--suite", "toy", "--policy", "toy-vl"], "did you mean 'toy-vla'?"),
     (["--suite", "toy", "--method", "qvl"], "did you mean 'qvla'?"),
     (["--suite", "toy", "--method", "rtn,qvl"], "did you mean 'qvla'?"),

@@ -14,7 +14,7 @@ from bench.run import run
 from bench.schedule import wanted
 from bench.variants import build, make_variants
 
-CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished")
+CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished")
 COUNTS = ("decisions", "actions", "steps", "divergence_threshold_mm")
 BENCH = ["bench", "--suite", "toy", "--threads", "1", "--quiet", "--no-video", "--no-doctor"]
 

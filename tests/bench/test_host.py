@@ -17,7 +17,7 @@ from bench.run import outstanding_errors, run
 from envs.types import ActionError, InitStateError
 from policies.scripted import ToyScripted
 
-CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished")
+CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished")
 
 
 def stubborn(kind: str, task: int, image_size: int, privileged: bool):

@@ -18,7 +18,7 @@ from bench.spec import BenchSpec
 from bench.variants import make_variants
 
 KILLS = 50
-CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished")
+CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished")
 
 
 def play(folder: Path, header: RunHeader) -> None:

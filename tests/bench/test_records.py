@@ -125,9 +125,9 @@ def test_a_store_made_by_other_code_is_refused_with_the_package_that_changed(scr
 def test_a_store_of_another_release_is_refused_and_not_called_a_wrong_command(scripted_spec, open_store):
     with open_store(scripted_spec) as store:
         header = json.loads(store.folder.header.read_text())
-    del header["spec"]["stop"]
+    del header["spec"]["seed"]
     store.folder.header.write_text(json.dumps(header))
-    with pytest.raises(StoreMismatch, match=r"another release .*missing: \['stop'\]"):
+    with pytest.raises(StoreMismatch, match=r"another release .*missing: \['seed'\]"):
         open_store(scripted_spec)
 
 

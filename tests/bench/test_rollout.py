@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
+from bench.errors import StoreFull
 from bench.protocol import PROTOCOLS
 from bench.rollout import rollout
 from envs.toy import open_task
@@ -15,6 +17,8 @@ OFT = PROTOCOLS["oft"]
 
 
 class Listener:
+    name = "listener"
+
     def __init__(self) -> None:
         self.decisions, self.steps, self.saved = [], [], 0
 
@@ -117,15 +121,6 @@ def test_an_interrupt_is_not_an_episode(env, key, still):
         rollout(env, still(answer=answer), key, OFT)
 
 
-def test_a_file_that_cannot_be_written_stops_the_run(env, key, still):
-    class Full(Listener):
-        def save(self):
-            raise OSError("no space left")
-
-    with pytest.raises(OSError, match="no space"):
-        rollout(env, still(), key, OFT, [Full()])
-
-
 def test_the_policy_gets_the_noise_of_the_key(env, key, still):
     policy = still()
     rollout(env, policy, key, OFT)
@@ -138,3 +133,30 @@ def test_values_that_no_robot_should_be_sent_are_counted(env, key, still):
     record = rollout(env, still(answer=lambda call: chunk), key, OFT)
     assert "of 56 values of the plan 2 are not finite and 1 leave the legal range [-1.0, 1.0]" in record.reason
     assert "first: nan in dimension 1 of action 2" in record.reason
+
+
+def test_the_time_of_every_recorder_is_kept_apart(env, key, still):
+    class Slow(Listener):
+        name = "slow"
+
+        def on_step(self, step, decision, action, result):
+            time.sleep(0.001)
+
+    record = rollout(env, still(), key, dataclasses.replace(OFT, max_steps={"toy": 20}), [Listener(), Slow()])
+    assert set(record.recording_s) == {"listener", "slow", "saving"}
+    assert 0.02 <= record.recording_s["slow"] < record.wall_s and record.recording_s["listener"] < 0.01
+
+
+def test_what_cannot_be_saved_is_an_error_of_the_episode_and_a_full_disk_the_end_of_the_run(env, key, still):
+    class Unable(Listener):
+        def __init__(self, error: Exception) -> None:
+            super().__init__()
+            self.error = error
+
+        def save(self):
+            raise self.error
+
+    record = rollout(env, still(), key, OFT, [Unable(OSError(12, "Cannot allocate memory"))], trace="t")
+    assert (record.outcome, record.trace) == ("error", None) and "while saving: OSError" in record.reason
+    with pytest.raises(StoreFull):
+        rollout(env, still(), key, OFT, [Unable(StoreFull("no room"))])

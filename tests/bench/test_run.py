@@ -19,7 +19,7 @@ from bench.speed import time_variants
 from bench.variants import build, make_variants
 from policies.scripted import ToyScripted
 
-MEASURED = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished")
+MEASURED = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished")
 """Fields of a record that a clock or the system decides."""
 
 

@@ -53,6 +53,12 @@ def test_a_missing_key_is_an_error():
         BenchSpec.from_json(data)
 
 
+def test_what_is_younger_than_a_file_is_as_it_was_before_there_was_a_choice():
+    data = SPEC.to_json()
+    del data["batch"], data["stop"]
+    assert BenchSpec.from_json(data) == SPEC
+
+
 def test_the_baseline_comes_first_and_every_episode_once():
     keys = list(SPEC.episodes())
     assert [k.variant_id for k in keys[:4]] == [FP.variant_id] * 4

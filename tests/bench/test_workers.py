@@ -13,7 +13,7 @@ from bench.run import outstanding_errors, run
 from bench.variants import make_variants
 from bench.workers import Crew
 
-CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished")
+CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished")
 
 
 def facts(store) -> list[dict]:

@@ -29,6 +29,11 @@ def test_declared_folds_preserve_the_actions(name):
 
 
 @pytest.mark.parametrize("name", QUANTIZABLE)
+def test_the_registry_says_whether_a_policy_denoises(name):
+    assert POLICIES[name].denoises == (policy_class(POLICIES[name])().layout.denoiser is not None)
+
+
+@pytest.mark.parametrize("name", QUANTIZABLE)
 def test_blocks_are_called_in_the_order_of_the_layout(name):
     torch.set_num_threads(1)
     policy = policy_class(POLICIES[name])()

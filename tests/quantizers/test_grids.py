@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantizers.grids import CODE_BITS, dequantize_rows, fake_quantize, half_rows, quantize_rows
+from quantizers.grids import CODE_BITS, code_range, dequantize_rows, fake_quantize, half_rows, quantize_rows
 
-CLIPS = ("absmax", "search", "minmax")
+CLIPS = ("absmax", "search", "minmax", "five")
 
 
 def normalized_error(weight: torch.Tensor, bits: int, clip: str) -> float:
@@ -62,6 +62,20 @@ def test_minmax_rounds_by_at_most_half_a_step_and_keeps_zero(seed, bits, shift):
 def test_minmax_is_idempotent(bits):
     once = fake_quantize(torch.randn(20, 33) + 0.3, bits, "minmax")
     torch.testing.assert_close(fake_quantize(once, bits, "minmax"), once, rtol=1e-5, atol=1e-6)
+
+
+def test_five_is_the_best_of_five_scales_and_never_worse_than_absmax():
+    weight = torch.randn(40, 64) * torch.rand(40, 1)
+    for bits in (2, 3, 4, 8):
+        limit = code_range(bits)[1]
+        tried = []
+        for divisor in (0.5, 0.75, 1.0, 1.25, 1.5):
+            scale = weight.abs().amax(1, keepdim=True) / limit / divisor
+            codes = (weight / scale).round().clamp(*code_range(bits))
+            tried.append((codes * scale - weight).square().sum(1))
+        error = (fake_quantize(weight, bits, "five") - weight).square().sum(1)
+        torch.testing.assert_close(error, torch.stack(tried).amin(0))
+        assert (error <= (fake_quantize(weight, bits, "absmax") - weight).square().sum(1) * (1 + 1e-5)).all()
 
 
 def test_search_mirrors_the_two_bit_grid_to_suit_the_row():

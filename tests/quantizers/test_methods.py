@@ -12,7 +12,8 @@ from quantizers.registry import parse_method
 from quantizers.saved import AUDIT, CONFIG, MODEL, Origin
 from quantizers.storage import save_quantized
 
-CALIBRATED = ["smoothquant:alpha=0.5", "awq:ratios=2", "gptq", "omniquant:epochs=1"]
+CALIBRATED = ["smoothquant:alpha=0.5", "awq:ratios=2", "gptq", "omniquant:epochs=1",
+              "quantvla:temperature=false,balance=false", "omega-qvla:head_scales=token,activation_scales=tensor"]
 
 
 @pytest.mark.parametrize("text", CALIBRATED)
@@ -45,11 +46,38 @@ def test_a_fold_through_a_shared_weight_is_an_error(text, policy, layout, calibr
         quantize_(policy, layout, parse_method(text), calibration)
 
 
-@pytest.mark.parametrize("text", [f"{text},group=7" for text in (*CALIBRATED[1:], "smoothquant:w4a16", "gptq:w3")])
+@pytest.mark.parametrize("text", [f"{text},group=7" for text in (*CALIBRATED[1:4], "smoothquant:w4a16", "gptq:w3")])
 def test_every_method_names_the_layer_that_a_group_does_not_divide(text, policy, layout, calibration):
     with pytest.raises(ValueError, match="layer 'vision'.*group size 7 does not divide the 24 inputs"):
-        quantize_(policy, layout, parse_method(text.replace("gptq,", "gptq:").replace("awq,", "awq:")), calibration)
+        quantize_(policy, layout, parse_method(text.replace("gptq,", "gptq:")), calibration)
     assert not any(isinstance(part, QuantLinear) for part in policy.modules())
+
+
+@pytest.mark.parametrize("text", [f"{text},group=7" for text in CALIBRATED[4:]])
+def test_methods_of_a_narrower_scope_name_the_first_layer_in_it(text, policy, layout, calibration):
+    with pytest.raises(ValueError, match="layer 'blocks.0.q'.*group size 7 does not divide the 24 inputs"):
+        quantize_(policy, layout, parse_method(text), calibration)
+
+
+STATISTICS = ["smoothquant:alpha=0.5", "awq:ratios=3,clip_steps=3", "gptq", "omniquant:epochs=0",
+              "qvla:check_channels=0",
+              "quantvla:temperature=false,balance=false,activation_scales=tensor", "omega-qvla:head_scales=token"]
+"""Without the steps of training, which go over the batches in order."""
+
+
+@pytest.mark.parametrize("text", STATISTICS)
+def test_every_batch_decides_what_a_method_does_and_their_order_does_not(text, policy, layout, calibration):
+    first, second = calibration.batches
+    louder = dict(second) | {"image": second["image"] * 3}
+
+    def answers(*batches: dict[str, torch.Tensor]) -> torch.Tensor:
+        module = copy.deepcopy(policy)
+        quantize_(module, layout, parse_method(text), CalibrationSet.of(batches))
+        return layout.forward(module, first)
+
+    made = answers(first, second)
+    torch.testing.assert_close(answers(second, first), made, rtol=0.02, atol=0.02 * made.abs().max().item())
+    assert not torch.equal(answers(first, louder), made)
 
 
 def test_four_bit_activations_say_what_multiplies_them(policy, layout):

@@ -2,8 +2,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from quantizers.grids import CODE_BITS, code_range
+from quantizers.linear import QuantLinear
 from quantizers.packing import pack, row_bytes, unpack
 
 
@@ -55,3 +57,15 @@ def test_codes_out_of_range_are_an_error():
 def test_a_row_of_the_wrong_length_is_an_error():
     with pytest.raises(ValueError, match="takes 3 bytes, not 2"):
         unpack(torch.zeros(1, 2, dtype=torch.uint8), 4, 6)
+
+
+@pytest.mark.parametrize("widths", [[8], [4], [3], [2], [0, 2, 4, 8], [0, 2, 3, 4, 8, 16]])
+def test_bytes_in_memory_and_on_disk_are_bits_and_stated_metadata_within_three_percent(widths):
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.tensor(widths)[torch.randint(len(widths), (512,), generator=generator)]
+    layer = QuantLinear(torch.randn(512, 1000, generator=generator), None, bits, activation_bits=8)
+    stated = bits.sum().item() * 1000 / 8 + layer.metadata_bytes()
+    on_disk = len(save(dict(layer.state_dict())))
+    assert layer.metadata_bytes() == 4 * (bits % 16 > 0).sum() + (4 * 512 if len(widths) > 1 else 0)
+    for found in (layer.held_bytes(), layer.stored_bytes(), on_disk):
+        assert stated <= found <= 1.03 * stated

@@ -30,6 +30,8 @@ METHOD_TEXTS = (
     "gptq:w2a4,group=8,act_order=false,clip=search",
     "omniquant:epochs=1",
     "omniquant:w3,group=8,epochs=1",
+    "quantvla:temperature=false,balance=false,activation_scales=tensor",
+    "omega-qvla:head_scales=token,group=8,block=4",
     "qvla:probes=2,check_channels=3",
     "qvla:budget=bytes,rule=hull,probes=2,check_channels=0,roles=vision/language/projector/action_head",
     "qvla:sensitivity=gram,rule=released,clip=absmax,a16,check_channels=0",
@@ -227,7 +229,7 @@ def test_a_weight_that_is_not_finite_is_an_error_that_names_the_layer(policy, la
 
 
 def test_a_config_without_a_method_is_an_error(policy, layout):
-    with pytest.raises(TypeError, match="known types are AWQ, GPTQ, Identity, OmniQuant, QVLA, RTN, SmoothQuant"):
+    with pytest.raises(TypeError, match="known types are AWQ, GPTQ, Identity, OmegaQVLA, OmniQuant, QVLA, QuantVLA"):
         quantize_(policy, layout, "rtn")
 
 
@@ -252,3 +254,22 @@ def test_linears_that_cannot_be_replaced_are_unsupported_with_a_reason():
     assert status["plain"] == ("quantized", None)
     # The shared table counts once: 192 + 24 (in_proj), 64 + 8 (out_proj), 64 (words), 64 + 8 (plain).
     assert audit.storage_bytes_full == 2 * (192 + 24 + 64 + 8 + 64 + 64 + 8)
+
+
+def test_a_layer_that_packing_would_make_larger_is_kept_with_both_sizes():
+    network = nn.Sequential(nn.Linear(2, 64), nn.Linear(64, 64))
+    before = network[0].weight.clone()
+    sites = (LinearSite("0", "language"), LinearSite("1", "language"))
+    layout = ModelLayout(sites, lambda module, batch: module(batch["x"]))
+    audit = quantize_(network, layout, parse_method("rtn"))
+    small, large = audit.layers
+    assert (small.status, large.status) == ("kept", "quantized")
+    assert small.reason == "packed it would take 512 bytes, as float16 it takes 384" and small.bits == {"16": 64}
+    assert type(network[0]) is nn.Linear and torch.equal(network[0].weight, before)
+
+
+def test_a_network_of_which_nothing_is_worth_packing_multiplies_no_integers():
+    network = nn.Sequential(nn.Linear(2, 64))
+    layout = ModelLayout((LinearSite("0", "language"),), lambda module, batch: module(batch["x"]))
+    audit = quantize_(network, layout, parse_method("rtn"))
+    assert audit.backend == "none" and not audit.integer_arithmetic and audit.mean_bits == 16

@@ -5,8 +5,10 @@ import pytest
 from quantizers.awq import AWQ
 from quantizers.gptq import GPTQ
 from quantizers.identity import Identity
+from quantizers.omega_qvla import OmegaQVLA
 from quantizers.omniquant import OmniQuant
 from quantizers.quantize import _PLANNERS
+from quantizers.quantvla import QuantVLA
 from quantizers.qvla import QVLA
 from quantizers.registry import METHODS, UnknownMethod, config_class, from_json, method_name, parse_method, to_json
 from quantizers.rtn import RTN
@@ -30,6 +32,11 @@ EXAMPLES = {
     "gptq:w4a8,group=Auto,act_order=False": GPTQ(activation_bits=8, group_size="auto", act_order=False),
     "omniquant": OmniQuant(weight_bits=4, activation_bits=4, epochs=20),
     "omniquant:w4a16,group=none,epochs=3": OmniQuant(activation_bits=None, epochs=3),
+    "quantvla": QuantVLA(4, 8, None, "five", "svd", 64, "none", True, percentile=99.9),
+    "quantvla:temperature=false,balance=false,w4a16": QuantVLA(4, None, temperature=False, balance=False),
+    "quantvla:activation_scales=channel,backend=reference": QuantVLA(activation_scales="channel", backend="reference"),
+    "omega-qvla": OmegaQVLA(4, 4, "auto", "five", "svd_hadamard", 64, "zigzag", True, "gptq", "nearest", 0.05),
+    "omega-qvla:w8a8,permute=snake,head_scales=token": OmegaQVLA(8, 8, permute="snake", head_scales="token"),
     "qvla": QVLA(),
     "qvla:a16": QVLA(activation_bits=None),
     "qvla:target_bits=4,budget=bytes": QVLA(budget="bytes"),
@@ -56,7 +63,8 @@ def test_every_entry_has_a_class_and_a_planner():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rtm:w4", "'rtm'; legal names are fp, rtn, smoothquant, awq, gptq, omniquant, qvla; did you mean 'rtn'?"),
+        ("rtm:w4", "'rtm'; legal names are fp, rtn, smoothquant, awq, gptq, omniquant, qvla, quantvla, omega-qvla; did "
+         "you mean 'rtn'?"),
         ("", "unknown method ''"),
         ("rtn:w5", "weight_bits is 5; legal values are 2, 3, 4, 8, 16"),
         ("rtn:w4a6", "activation_bits is 6; legal values are 4, 8, None"),
@@ -73,6 +81,11 @@ def test_every_entry_has_a_class_and_a_planner():
         ("rtn:w4,group=x", "group_size is 'x'; it must be an integer"),
         ("rtn:group=0", "group_size is 0"),
         ("rtn:w4,weight_bits=8", "twice"),
+        ("quantvla:activation_scales=channel", "backend is 'auto', it must be 'reference', or take scales per token"),
+        ("omega-qvla:head_scales=channel,backend=cpu", "no integer backend can do; backend is 'cpu'"),
+        ("omega-qvla:percentile=0", "percentile is 0"),
+        ("omega-qvla:permute=snack", "legal values are none, snake, zigzag; did you mean 'snake'?"),
+        ("quantvla:block=0", "block is 0; it must be positive"),
         ("rtn:four", "neither field=value nor a short form"),
         ("rtn:w4,backend=cpu", "needs activation_bits=4 or 8"),
         ("fp:w4", "method 'fp' has no field 'weight_bits'; its fields are none"),

@@ -71,6 +71,17 @@ def test_runs_of_two_kinds_are_refused_and_stamped_if_forced(halves, tmp_path, f
     assert "merged by force" in notices(merged)[0] and field in notices(merged)[0]
 
 
+def test_a_run_from_before_there_was_a_choice_is_of_the_same_kind_and_other_sources_are_told(halves, tmp_path):
+    header = json.loads((halves[1] / "header.json").read_text())
+    change(halves[1], spec={**header["spec"], "device": "cpu", "batch": 1}, code={"bench": "b"}, commit="4567def")
+    merged = load_run(merge_runs(halves, tmp_path / "merged"))
+    assert "different sources of this project: libero_object with 0123abc, libero_spatial with 4567def" in " ".join(
+        notices(merged))
+    change(halves[1], spec={**header["spec"], "device": "cuda"})
+    with pytest.raises(CannotMerge, match="spec device of libero_object and libero_spatial: cpu and cuda"):
+        merge_runs(halves, tmp_path / "merged2")
+
+
 def test_one_run_is_nothing_to_merge(halves, tmp_path):
     with pytest.raises(CannotMerge, match="at least two"):
         merge_runs(halves[:1], tmp_path / "merged")

@@ -20,7 +20,10 @@ def test_the_rows_of_the_table_equal_figures_worked_out_by_hand(timed_folder):
     assert (rtn["storage_percent"], rtn["held_percent"], rtn["component_percent"]) == (25.0, 25.0, 25.0)
     assert (rtn["mean_bits"], rtn["latency_ms_median"], rtn["latency_ms_p95"]) == (4.0, 20.0, 30.0)
     assert (qvla["speedup_cpu"], qvla["speedup_cpu_low"], qvla["speedup_cpu_high"]) == (1.31, 1.25, 1.37)
-    assert (qvla["timed_ms_cpu"], rtn["timed_ms_cpu"]) == (10.0, None)
+    assert (qvla["timed_ms_cpu"], rtn["timed_ms_cpu"]) == (11.0, None)
+    assert (qvla["timed_ms_p90_cpu"], qvla["timed_ms_p99_cpu"]) == pytest.approx((11.8, 11.98))
+    assert (rtn["latency_ms_p90"], rtn["latency_ms_p99"]) == (30.0, 30.0)
+    assert (rtn["peak_process_bytes"], rtn["peak_device_bytes"], rtn["recording_percent"]) == (1000, None, None)
 
 
 def test_drift_weighs_episodes_by_their_decisions(run_folder):

@@ -30,6 +30,8 @@ def timing(**changes) -> dict:
         "facts": {"name": "NVIDIA Jetson AGX Orin Developer Kit", "power_mode": "MAXN"}, "during": {"reason": "sample"},
         "energy": {"fp00": {"mj_per_decision": None, "reason": "orin tells no power"},
                    "qvla": {"mj_per_decision": 900.0}},
+        "stages": {"qvla": {"preprocess_ms": [1.0, 2.0, 3.0], "inference_ms": [30.0], "postprocess_ms": [0.5]}},
+        "memory": {"qvla": {"bytes": 7_000_000}, "fp00": {"bytes": None, "reason": "no room to look"}},
         "estimates": {"fp00": {"ms": 30.0, "peaks": "a brief"}, "qvla": {"ms": 8.0, "peaks": "a brief"}}}
     return {**content, **changes}
 
@@ -64,7 +66,11 @@ def test_a_timing_of_the_same_variants_becomes_columns_beside_their_success(iden
     (name, text), = timing_facts(load_run(identified))
     assert name == "Timed on orin" and "power_mode = MAXN" in text and "peaks of the estimate: a brief" in text
     page = (identified / "report.md").read_text()
-    assert "Estimate: at least ms (orin)" in page
+    assert "## Timing on orin" in page and "Estimate: at least ms" in page
+    assert (qvla["preprocess_ms_orin"], qvla["inference_ms_orin"], qvla["postprocess_ms_orin"]) == (2.0, 30.0, 0.5)
+    assert qvla["device_bytes_orin"] == 7_000_000
+    assert table.reasons["fp00", "device_bytes_orin"] == "not measured: no room to look"
+    assert table.reasons["rtn4", "inference_ms_orin"].startswith("not measured: the stages of a decision on orin")
 
 
 def test_attaching_the_same_file_twice_is_once(identified, tmp_path):

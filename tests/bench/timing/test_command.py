@@ -28,6 +28,9 @@ def test_a_policy_is_timed_without_a_simulator(tmp_path):
     assert len(content["variants"][rtn]["samples_ms"]) == 3 and content["device"] == "cpu"
     assert content["identities"][rtn]["method"] == "rtn:w8a8" and rtn.startswith("rtn-") and fp.startswith("fp-")
     assert set(content["speedup"]) == {rtn} and content["energy"][rtn]["reason"] == "cpu tells no power"
+    stages = content["stages"][rtn]
+    assert [len(stages[f"{part}_ms"]) for part in ("preprocess", "inference", "postprocess")] == [3, 3, 3]
+    assert content["memory"][rtn]["bytes"] is None and content["variants"][rtn]["p99_ms"] > 0
     assert content["estimates"][rtn]["ms"] is None and content["estimates"][rtn]["macs"] > 0
     assert json.loads(done.stdout.splitlines()[-1])["file"] == "cpu.json"
 

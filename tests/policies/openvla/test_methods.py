@@ -16,9 +16,11 @@ from quantizers.quantize import accounted, quantize_
 from quantizers.registry import parse_method
 from quantizers.saved import Origin
 from quantizers.storage import load_quantized_, save_quantized
+from tests.policies.openvla import tiny
 from tests.policies.openvla.conftest import POLICIES, made, observations
 
-METHODS = ("rtn:w4a8", "smoothquant:w8a8", "awq:w4", "gptq:w4", "omniquant:w4a4,epochs=1", "qvla:check_channels=2")
+METHODS = ("rtn:w4a8", "smoothquant:w8a8", "awq:w4", "gptq:w4", "omniquant:w4a4,epochs=1", "qvla:check_channels=2",
+           "quantvla:temperature=false,balance=false", "omega-qvla:head_scales=token")
 SEEN = observations(8)
 
 
@@ -40,13 +42,25 @@ def test_the_layout_names_every_linear_with_its_part_and_its_folds_preserve_the_
     check_folds(policy.module, policy.layout, calibration)
 
 
+def test_half_precision_stays_half_and_is_answered_again_bit_for_bit(tmp_path):
+    policy = made("openvla-oft", tiny.write_checkpoint(tmp_path / "half", "openvla-oft", torch.bfloat16, side=56))
+    audit = quantize_(policy.module, policy.layout, parse_method("rtn:w8a8"))
+    save_quantized(policy.module, tmp_path / "saved", audit, Origin(policy.name, "rtn", None, policy.network_config()))
+    network = json.loads((tmp_path / "saved" / "config.json").read_text())["network"]
+    loaded = type(policy).skeleton(network)
+    load_quantized_(loaded.module, tmp_path / "saved")
+    assert loaded.module.projector.fc1.weight.dtype == torch.bfloat16
+    assert np.array_equal(policy.act(SEEN[:2]), loaded.act(SEEN[:2]))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_was_saved_acts_as_what_was_quantized(prepared, method, tmp_path):
     policy, calibration = prepared
     quantized = copy.copy(policy)
     quantized.module = copy.deepcopy(policy.module)
     audit = quantize_(quantized.module, policy.layout, parse_method(method), calibration)
-    assert {layer.role for layer in audit.layers if layer.status == "quantized"} == {"vision", "language"}
+    scope = {"vision", "language"} & set(parse_method(method).roles)
+    assert {layer.role for layer in audit.layers if layer.status == "quantized"} == scope
     origin = Origin(policy.name, method, None, quantized.network_config())
     save_quantized(quantized.module, tmp_path / "saved", audit, origin)
     network = json.loads((tmp_path / "saved" / "config.json").read_text())["network"]

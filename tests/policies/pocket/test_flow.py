@@ -25,6 +25,15 @@ def test_keys_and_decisions_have_noise_of_their_own(make, observe):
         assert not any(np.allclose(chunk, other, atol=1e-4) for other in chunks[index + 1:])
 
 
+def test_several_episodes_at_once_are_as_each_alone(make, observe):
+    policy, alone = make("flow"), []
+    for key in ((1,), (2, 3)):
+        policy.reset(key)
+        alone.append([policy.act([observe(number)])[0] for number in range(2)])
+    found = policy.act_keyed([observe(1), observe(0), observe(1)], [((2, 3), 1), ((1,), 0), ((1,), 1)])
+    np.testing.assert_allclose(found, np.stack([alone[1][1], alone[0][0], alone[0][1]]), atol=1e-5)
+
+
 def test_a_calibration_batch_does_not_move_the_episode_on(make, observe):
     policy, chunks = make("flow"), []
     for peek in (False, True):
