@@ -62,8 +62,8 @@ def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
     place = f"policies.openvla.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
                        "about 15 GB of weights, which are downloaded or stand in a folder, and memory to hold them",
-                       trained_on, "a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or "
-                       "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
+                       trained_on, takes="a suite, for the published checkpoint (SUITE@REVISION for one revision of "
+                       "it), or the folder of a checkpoint", resolve=f"{place}.resolve", folder=f"{place}.folder")
 
 
 _PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize="pad to 224", crop_area=1.0,
@@ -74,9 +74,9 @@ def _lerobot(target: str, family: str, trained_on: Conventions = _PI, size: str 
     place = f"policies.lerobot.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
                        f"LeRobot 0.5.1 in an environment of its own (make lerobot), about {size} of weights, which are "
-                       "downloaded or stand in a folder, and memory to hold them", trained_on,
-                       "nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
-                       f"{place}.resolve", f"{place}.folder")
+                       "downloaded or stand in a folder, and memory to hold them", trained_on, denoises=True,
+                       takes="nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
+                       resolve=f"{place}.resolve", folder=f"{place}.folder")
 
 
 _POCKET_SUITES = ("libero_object",)
