@@ -8,8 +8,10 @@ from policies.experts.scene import Scene
 
 PALM_REACH_M, PALM_HALF_M = 0.105, 0.033
 """The palm: half of its length (along the fingers' axis) and half of its thickness."""
+PALM_ABOVE_M = 0.03
+"""Height of the palm above the point between the finger tips."""
 OVERHEAD_M = 0.25
-"""Height above the object within which something over it is in the way."""
+"""Height above the object or the palm within which something over it is in the way."""
 MARGIN_M, BEYOND_M = 0.003, 0.03
 """Horizontal clearance that is enough, and how much further the goal of the hand is; a short way alone would not
 overcome the friction under the object."""
@@ -24,16 +26,18 @@ def way_out(scene: Scene, name: str) -> np.ndarray | None:
     None if nothing is over them."""
     corners = scene.parts[name].corners()
     along = abs(scene.hand_rotation[:2, 1]) * PALM_REACH_M + abs(scene.hand_rotation[:2, 0]) * PALM_HALF_M
-    low = np.minimum(corners[:, 0, :2].min(axis=0), scene.hand[:2] - along) - MARGIN_M
-    high = np.maximum(corners[:, 1, :2].max(axis=0), scene.hand[:2] + along) + MARGIN_M
-    top = corners[:, 1, 2].max()
+    object_ = corners[:, 0, :2].min(axis=0), corners[:, 1, :2].max(axis=0), corners[:, 1, 2].max() - SLACK_M
+    palm = scene.hand[:2] - along, scene.hand[:2] + along, scene.hand[2] + PALM_ABOVE_M
+    low, high = np.minimum(object_[0], palm[0]) - MARGIN_M, np.maximum(object_[1], palm[1]) + MARGIN_M
     shifts = []
     for other, parts in scene.parts.items():
         if other in scene.grasped:
             continue
         under, over = parts.corners().swapaxes(0, 1)
-        covers = (under[:, :2] < high).all(axis=1) & (over[:, :2] > low).all(axis=1)
-        covers &= (under[:, 2] > top - SLACK_M) & (under[:, 2] < top + OVERHEAD_M)
+        covers = np.zeros(len(under), dtype=bool)
+        for least, most, height in (object_, palm):
+            beside = (under[:, :2] < most + MARGIN_M).all(axis=1) & (over[:, :2] > least - MARGIN_M).all(axis=1)
+            covers |= beside & (under[:, 2] > height) & (under[:, 2] < height + OVERHEAD_M)
         if covers.any():
             shifts += [(axis, value) for axis in (0, 1) for value in
                        ((under[covers, axis].min() - high[axis]), (over[covers, axis].max() - low[axis]))]
