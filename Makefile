@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SUITE ?= libero_object
 METHOD ?=
+METHODS ?=
 POLICY ?=
 TRIALS ?= 2
 TASKS ?=
@@ -53,7 +54,7 @@ SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install bench drift baseline check gate gate-baseline quantize serve bench-sim bench-quant bench-kernels \
-  bench-7b calibration parity list preflight report time trials review verify assets pocket pocket-data lerobot test \
+  bench-7b calibration pareto parity list preflight report time trials review verify assets pocket pocket-data lerobot test \
   test-lerobot lint clean
 
 help: ## show targets and variables
@@ -63,6 +64,7 @@ help: ## show targets and variables
 	@echo "variables (make bench SUITE=libero_object METHOD=\"rtn:w8a8,qvla\" TRIALS=10):"
 	@echo "  SUITE       suite to run, see make list                     now: $(SUITE)"
 	@echo "  METHOD      quantization methods, separated by blanks; empty: qvla  now: $(METHOD)"
+	@echo "  METHODS     methods of make pareto, separated by blanks; empty: qvla and rtn  now: $(METHODS)"
 	@echo "  POLICY      policy, FAMILY:SUITE, FAMILY:FOLDER, or folder of a saved variant; empty: the suite's own  now: $(POLICY)"
 	@echo "  TRIALS      official init states per task and variant       now: $(TRIALS)"
 	@echo "  TASKS       task indices such as 0,2,5-7; empty: all        now: $(TASKS)"
@@ -172,6 +174,10 @@ bench-quant: $(STAMP) ## compare the methods with each other and with what is pr
 
 bench-kernels: $(STAMP) ## measure speed and memory of the low-bit layers on this CPU; with ARGS=--cuda on a card
 	@$(RUN_PYTHON) -m bench.kernels $(ARGS)
+
+pareto: $(STAMP) ## draw drift against bytes of POLICY over budgets of METHODS, into the folder OUT (minutes)
+	@$(RUN_PYTHON) -m bench.quant.pareto $(if $(POLICY),--policy '$(POLICY)') $(if $(METHODS),--methods '$(METHODS)') \
+	  $(if $(OUT),--out '$(OUT)') $(if $(THREADS),--threads '$(THREADS)') $(ARGS)
 
 list: $(STAMP) ## what there is to choose from, and what it needs
 	@$(VENV)/bin/qvla-bench list

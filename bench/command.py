@@ -210,7 +210,9 @@ def parse_tasks(text: str | None, count: int) -> tuple[int, ...]:
         if not match:
             raise UsageError(f"tasks {text!r}: {part!r} is neither an index nor a range such as 5-7")
         first, last = int(match[1]), int(match[2] or match[1])
-        if not first <= last < count:
+        if first > last:
+            raise UsageError(f"tasks {text!r}: the range {part!r} ends before it begins")
+        if last >= count:
             raise UsageError(f"tasks {text!r}: {part!r} leaves the suite's indices 0..{count - 1}")
         chosen |= set(range(first, last + 1))
     return tuple(sorted(chosen))

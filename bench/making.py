@@ -24,8 +24,9 @@ def _add_quantize(commands: argparse._SubParsersAction) -> None:
     quantize.add_argument("--method", default="qvla", help="one method, NAME or NAME:option,option (default: qvla)")
     quantize.add_argument("--out", help="new folder (default: variants/POLICY-METHOD)")
     quantize.add_argument("--calibration", metavar="FILE|FOLDER",
-                          help="JSON Lines file of image paths and prompts, LeRobot data set, or run with recorded "
-                          "observations (default: the policy's own training-side observations)")
+                          help="JSON Lines file of image paths and prompts, LeRobot data set, folder of training "
+                          "decisions, or run with recorded observations (default: the policy's own training-side "
+                          "observations)")
     quantize.add_argument("--calibration-samples", type=int, metavar="N",
                           help="observations that are taken (default: all of the policy's own, 64 of another source)")
     quantize.add_argument("--calibration-choice", default="spread",

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from envs.types import Environment, TaskError, TaskSpec
+from envs.types import Environment, TaskError, TaskSpec, is_index
 
 
 class SuiteModule(Protocol):
@@ -87,6 +87,6 @@ def find_task(suite: str, index: int) -> tuple[SuiteModule, TaskSpec]:
         raise TaskError(unknown_suite(suite))
     module = import_module(SUITES[name].module)
     found = module.tasks(name)
-    if not 0 <= index < len(found):
-        raise TaskError(f"suite {suite!r} has tasks 0..{len(found) - 1}, got {index}")
+    if not is_index(index, len(found)):
+        raise TaskError(f"suite {suite!r} has tasks 0..{len(found) - 1}, got {index!r}")
     return module, found[index]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.types import OSC_POSE, STATE_DIM, ActionSpec, InitStateError, Observation, StepResult, TaskSpec
+from envs.types import OSC_POSE, STATE_DIM, ActionSpec, InitStateError, Observation, StepResult, TaskSpec, is_index
 
 COLORS = ("red", "blue")
 """Cube colours; task i asks for colour i."""
@@ -82,9 +82,9 @@ class ToyEnvironment:
 
         Raises `InitStateError` for an index out of range.
         """
-        if init_state is not None and not 0 <= init_state < self.task.init_states:
+        if init_state is not None and not is_index(init_state, self.task.init_states):
             raise InitStateError(f"{self.task.suite} task {self.task.index} has init states "
-                                 f"0..{self.task.init_states - 1}, got {init_state}")
+                                 f"0..{self.task.init_states - 1}, got {init_state!r}")
         layout = np.random.default_rng([seed, 1] if init_state is None else [self.task.index, init_state])
         jitter = np.random.default_rng([seed, 2])
         xy = layout.uniform(0.05, 0.15, size=(2, 2)) * [[1, 1], [-1, 1]] * layout.choice([-1, 1], size=2)

@@ -116,11 +116,16 @@ class ActionSpec:
 
     def check(self, action: np.ndarray) -> np.ndarray:
         """Return `action` as float64[dim], or raise `ActionError` that names the value and the legal range."""
-        array = np.asarray(action, dtype=np.float64)
+        try:
+            array = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ActionError(f"action {action!r} is not made of numbers ({error}); legal are {self.dim} numbers in "
+                              f"[{self.low}, {self.high}]") from error
         if array.shape != (self.dim,):
             raise ActionError(f"action has shape {array.shape}, legal is ({self.dim},)")
         if not np.isfinite(array).all():
-            raise ActionError(f"action has a value that is not finite: {array.tolist()}")
+            raise ActionError(f"action has a value that is not finite: {array.tolist()}, legal are numbers in "
+                              f"[{self.low}, {self.high}]")
         if (array < self.low).any() or (array > self.high).any():
             raise ActionError(f"action {array.tolist()} leaves the legal range [{self.low}, {self.high}]")
         return array
@@ -147,6 +152,11 @@ class TaskSpec:
     """The task in words, lower case."""
     init_states: int
     """How many official init states the task has; legal indices are 0 .. init_states - 1."""
+
+
+def is_index(value: object, count: int) -> bool:
+    """Whether `value` is a whole number 0 .. count - 1."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= value < count
 
 
 class Environment(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class PolicyEntry:
     trained_on: Conventions | None = None
     """What its network was trained to be shown and to answer, compared with the protocol of every run; None if that is
     not known, which every result then says."""
+    _: KW_ONLY
     denoises: bool = False
     """Whether its network turns noise into actions in steps; methods that correct such a head are refused otherwise."""
     takes: str | None = None
@@ -62,8 +63,9 @@ def _openvla(target: str, family: str, trained_on: Conventions) -> PolicyEntry:
     place = f"policies.openvla.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
                        "about 15 GB of weights, which are downloaded or stand in a folder, and memory to hold them",
-                       trained_on, "a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or "
-                       "the folder of a checkpoint", f"{place}.resolve", f"{place}.folder")
+                       trained_on, resolve=f"{place}.resolve", folder=f"{place}.folder",
+                       takes="a suite, for the published checkpoint (SUITE@REVISION for one revision of it), or the "
+                       "folder of a checkpoint")
 
 
 _PI = Conventions(("agentview", "wrist"), 256, mirrored=True, jpeg=False, resize="pad to 224", crop_area=1.0,
@@ -74,9 +76,9 @@ def _lerobot(target: str, family: str, trained_on: Conventions = _PI, size: str 
     place = f"policies.lerobot.published:{family}"
     return PolicyEntry(target, _LIBERO, True, None,
                        f"LeRobot 0.5.1 in an environment of its own (make lerobot), about {size} of weights, which are "
-                       "downloaded or stand in a folder, and memory to hold them", trained_on,
-                       "nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
-                       f"{place}.resolve", f"{place}.folder")
+                       "downloaded or stand in a folder, and memory to hold them", trained_on, denoises=True,
+                       takes="nothing or a suite, for the published checkpoint, or the folder of a checkpoint",
+                       resolve=f"{place}.resolve", folder=f"{place}.folder")
 
 
 _EXPERT_SUITES = (*_LIBERO, "libero_90")

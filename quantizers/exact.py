@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from quantizers.calibration import CalibrationSet
+from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
-from quantizers.sensitivity import Quantizer, action_deviation
+from quantizers.sensitivity import action_deviation
 
 
 class Settings(Protocol):
@@ -43,8 +44,7 @@ def compare(
     layout: ModelLayout,
     linears: Mapping[str, nn.Linear],
     calibration: CalibrationSet,
-    bits: tuple[int, ...],
-    quantizer: Quantizer,
+    candidates: Candidates,
     values: Mapping[str, torch.Tensor],
     settings: Settings,
 ) -> Comparison:
@@ -55,26 +55,26 @@ def compare(
     with torch.no_grad():
         actions = layout.forward(module, batch).clone()
 
-    def truth(index: int, width: int) -> float:
+    def truth(index: int, level: int) -> float:
         name, channel = owners[index]
-        row = quantizer(linears[name].weight.detach()[channel : channel + 1], width)[0]
-        return action_deviation(module, layout, linears[name], channel, row, batch, actions)
+        row, mean = candidates.weights[name][level, channel], candidates.means.get(name)
+        return action_deviation(module, layout, linears[name], channel, row, mean, batch, actions)
 
     generator = torch.Generator().manual_seed(settings.seed)
     drawn = torch.randperm(len(owners), generator=generator)[: settings.check_channels].tolist()
     spearman = {}
-    for level, width in enumerate(bits):
+    for level, width in enumerate(candidates.bits):
         if width < 16 and drawn:
             estimates = [values[owners[index][0]][level, owners[index][1]].item() for index in drawn]
-            spearman[str(width)] = rank_correlation(estimates, [truth(index, width) for index in drawn])
-    level = next(level for level, width in enumerate(bits) if width > 0)
+            spearman[str(width)] = rank_correlation(estimates, [truth(index, level) for index in drawn])
+    level = next(level for level, width in enumerate(candidates.bits) if width > 0)
     flat = torch.cat([value[level] for value in values.values()])
     top = flat.argsort(descending=True, stable=True)[: settings.recheck].tolist()
     for index in top:
         name, channel = owners[index]
-        for level, width in enumerate(bits):
+        for level, width in enumerate(candidates.bits):
             if width < 16:
-                values[name][level, channel] = truth(index, width)
+                values[name][level, channel] = truth(index, level)
     return Comparison(values, spearman, len(drawn), len(top))
 
 

@@ -132,7 +132,7 @@ def gptq(
     group = group_size or columns
     static = fit_grid(grouped_rows(weight.float(), group_size), bits, clip)
     order = moments.diagonal().argsort(descending=True, stable=True) if act_order else torch.arange(columns)
-    solver = _Solver(weight[:, order], _factor(moments[order][:, order], damp), bits)
+    solver = _Solver(weight[:, order], inverse_factor(moments[order][:, order], damp), bits)
     grids = [Grid(*(None if part is None else part[:, g].double() for part in static)) for g in range(columns // group)]
     refit = clip if not act_order and group < columns else None
     # Blocks end where groups end, so that a grid is always fitted to weights that took every error so far.
@@ -172,7 +172,7 @@ class _Solver:
         self.weight[:, stop:] -= errors @ self.factor[start:stop, stop:]
 
 
-def _factor(moments: torch.Tensor, damp: float) -> torch.Tensor:
+def inverse_factor(moments: torch.Tensor, damp: float) -> torch.Tensor:
     """The upper Cholesky factor of the inverse of the damped moments, float64[I, I]."""
     moments.diagonal().add_(damp * moments.diagonal().mean())
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(moments))

@@ -15,8 +15,8 @@ from torch import nn
 
 from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
+from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
-from quantizers.sensitivity import Quantizer
 
 _SMALLEST_D2 = 1e-12
 
@@ -45,11 +45,10 @@ def gram_sensitivity(
     layout: ModelLayout,
     linears: Mapping[str, nn.Linear],
     calibration: CalibrationSet,
-    bits: tuple[int, ...],
-    quantizer: Quantizer,
+    candidates: Candidates,
     damp: float,
 ) -> dict[str, torch.Tensor]:
-    """Layer name -> float64[L, O], the proxy of every channel at `bits[l]` bits; 16 bits count as no error."""
+    """Layer name -> float64[L, O], the proxy of every channel at each width; 16 bits count as no error."""
     result = {}
     for name, gram in grams(module, layout, linears, calibration).items():
         weight = linears[name].weight.detach().float()
@@ -58,8 +57,8 @@ def gram_sensitivity(
             [
                 torch.zeros(len(weight), dtype=torch.float64)
                 if width >= 16
-                else (weight - quantizer(weight, width)).double().square() @ importance
-                for width in bits
+                else (weight - rows).double().square() @ importance
+                for width, rows in zip(candidates.bits, candidates.weights[name], strict=True)
             ]
         )
     return result

@@ -85,9 +85,15 @@ def plan(
 
 
 def quantize_(
-    module: nn.Module, layout: ModelLayout, config: QuantConfig, calibration: CalibrationSet | None = None
+    module: nn.Module,
+    layout: ModelLayout,
+    config: QuantConfig,
+    calibration: CalibrationSet | None = None,
+    planned: Plan | None = None,
 ) -> QuantAudit:
     """Replace the Linears of `module` that `config` wants by `QuantLinear`, in place.
+
+    `planned` is what `plan` answered to the same arguments, for whoever has it already.
 
     A layer that packing would make larger is kept, unless its neighbours were rewritten for it. Raises TypeError for a
     config without a method, and ValueError if the layout and the module disagree on the Linears, if nothing is in
@@ -116,7 +122,7 @@ def quantize_(
 
     held_full, storage_full = held_bytes(module), storage_bytes(module)
     bytes_before = {site: storage_bytes(layer) for site, layer in linears.items()}
-    planned = plan(module, layout, wanted, config, calibration)
+    planned = planned or plan(module, layout, wanted, config, calibration)
     backend, backend_reason = "none", None
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)

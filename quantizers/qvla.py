@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from quantizers import exact
-from quantizers.allocation import Rule, allocate
+from quantizers.allocation import Rule
+from quantizers.budget import choose_levels
 from quantizers.calibration import CalibrationSet
-from quantizers.gptq import by_blocks, gptq
+from quantizers.candidates import Candidates, compensated, nearest
 from quantizers.gram import gram_sensitivity
-from quantizers.grids import CODE_BITS, Clip, Coded, fake_quantize
+from quantizers.grids import Clip, Coded
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.packing import row_bytes
-from quantizers.plan import Plan
+from quantizers.plan import Plan, replace_
 from quantizers.scope import BackendChoice, check_choices, resolve_backend
 from quantizers.sensitivity import action_sensitivity
 
-_SCALE_BYTES = 4
-_ZERO_BYTES = 1
-_POSITION_BYTES = 4
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Shares of a layer's channels whose sensitivities the audit lists."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +32,30 @@ class QVLA:
     """Channel-wise mixed widths under a budget.
 
     The defaults are the published setting (action-space sensitivity, increments per saved bit, 4 bits on average over
-    channels, projector and action head untouched) with three deviations:
+    channels, projector and action head untouched) with these deviations:
 
     - Scales are searched. With the absolute maximum, 2 bits are hardly better than pruning.
+    - Rows are rounded with error compensation (`rounding="gptq"`), and sensitivities are those of such rows. The paper
+      rounds to nearest; then, below 4 bits, errors of channels add up to far more than the sum of their estimates.
+    - Pruning counts ten times its estimate (`prune_penalty`). The paper restricts it too, but does not say how.
+    - The budget holds for the mean over weights as well as for that over channels, which alone does not fix the bytes:
+      4 bits over channels can be 5 over weights, because rows differ in length.
     - Activations have 8 bits, so that the layers multiply integers. The paper has one width for weights and
       activations; the released code does not quantize activations at all (`activation_bits=None`).
     - Exact measurement of the most sensitive channels is off (`recheck=0`): the paper does not say how many.
 
-    `sensitivity="gram", rule="released", clip="absmax", activation_bits=None` is what the released code computes. A
-    mean over channels does not fix the bytes, because rows differ in length; `budget="bytes"` does, and `rule="hull"`
-    finds the best allocation for it.
+    `rounding="nearest", prune_penalty=1, budget="channel_bits"` takes back the second to fourth;
+    `sensitivity="gram", rule="released", clip="absmax", activation_bits=None` besides is what the released code
+    computes. `budget="bytes"` limits the bytes themselves, and `rule="hull"` finds the best allocation for it.
     """
 
     bits: tuple[Literal[0, 2, 4, 8, 16], ...] = (0, 2, 4, 8, 16)
     """Widths that a channel may get, growing."""
     target_bits: float = 4.0
-    """The budget: mean bits over channels; for a budget of bytes, mean bits per weight with scales and positions."""
-    budget: Literal["bytes", "mean_bits"] = "mean_bits"
-    """What `target_bits` limits."""
+    """The budget; for one of bytes, mean bits per weight with scales and positions."""
+    budget: Literal["bytes", "mean_bits", "channel_bits"] = "mean_bits"
+    """What `target_bits` limits: the bytes, the mean bits over channels and over weights, or over channels alone, which
+    is how the paper and the released code count."""
     sensitivity: Literal["action", "gram"] = "action"
     """What a channel's error is: the movement of the actions, or the weighted weight error of the released code."""
     rule: Rule = "incremental"
@@ -68,9 +72,12 @@ class QVLA:
     """Calibration samples for true measurements."""
     clip: Clip = "search"
     """How scales are chosen."""
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    """How weights are rounded once the widths are chosen: each by itself, as published, or so that later columns of a
-    row make up for the error of earlier ones, see `quantizers.gptq`. Sensitivities are those of the former."""
+    rounding: Literal["nearest", "gptq"] = "gptq"
+    """How rows are rounded at every width: each weight by itself, as published, or so that later columns make up for
+    the error of earlier ones, and the bias for what is left of the mean, see `quantizers.candidates`."""
+    prune_penalty: float = 10.0
+    """Factor on the sensitivity at 0 bits; 1 takes the estimate as it is. A row that is left out is no small change,
+    and the estimates of such rows add up to less of the truth than those of rounded ones."""
     activation_bits: Literal[4, 8] | None = 8
     """4 or 8 quantizes each token by its own maximum and multiplies integers; None leaves activations as they are."""
     roles: tuple[Role, ...] = ("vision", "language", "dit")
@@ -87,8 +94,19 @@ class QVLA:
         for name, least in {"probes": 1, "recheck": 0, "check_channels": 0, "check_samples": 1, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.damp > 0:
-            raise ValueError(f"damp is {self.damp}; it must be positive")
+        for name in ("damp", "prune_penalty"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What QVLA knows before it allocates; the same for every budget and rule."""
+
+    candidates: Candidates
+    """The rows at every width."""
+    check: exact.Comparison
+    """Their sensitivities, and how well they were estimated."""
 
 
 def plan_qvla(
@@ -99,73 +117,85 @@ def plan_qvla(
     calibration: CalibrationSet,
 ) -> Plan:
     """The width of every output channel, and what was measured about the sensitivity."""
-    quantizer = partial(fake_quantize, clip=config.clip)
-    arguments = (module, layout, linears, calibration, config.bits, quantizer)
+    return allocate_widths(module, linears, config, measure(module, layout, linears, config, calibration))
+
+
+def measure(
+    module: nn.Module,
+    layout: ModelLayout,
+    linears: dict[str, nn.Linear],
+    config: QVLA,
+    calibration: CalibrationSet,
+) -> Measured:
+    """The rows of `linears` at every width, and what each costs the actions."""
+    if config.rounding == "nearest":
+        candidates = nearest(linears, config.bits, config.clip)
+    else:
+        candidates = compensated(module, layout, linears, calibration, config.bits, config.clip, config.damp)
+    arguments = (module, layout, linears, calibration, candidates)
     if config.sensitivity == "gram":
         values = gram_sensitivity(*arguments, damp=config.damp)
     else:
         values = action_sensitivity(*arguments, probes=config.probes, seed=config.seed)
-    check = exact.compare(module, layout, linears, calibration, config.bits, quantizer, values, config)
-    values = check.values
-    error = torch.cat([value.t() for value in values.values()]).numpy()
-    size = np.concatenate([_sizes(layer, config) for layer in linears.values()])
-    weights = sum(layer.weight.numel() for layer in linears.values())
-    units = len(error) if config.budget == "mean_bits" else weights / 8
-    level = torch.from_numpy(allocate(error, size, config.target_bits * units, config.rule))
-    widths = torch.tensor(config.bits)[level]
-    parts = widths.split([layer.out_features for layer in linears.values()])
-    plan = Plan(dict(zip(linears, parts, strict=True)), diagnostics=_diagnostics(error, level.numpy(), values, check))
-    if config.rounding == "nearest":
+    return Measured(candidates, exact.compare(*arguments, values, config))
+
+
+def allocate_widths(
+    module: nn.Module, linears: Mapping[str, nn.Linear], config: QVLA, measured: Measured
+) -> Plan:
+    """The plan that keeps the budget. Raises ValueError for a budget that the smallest widths do not meet."""
+    values = measured.check.values
+    error = torch.cat([value.t() for value in values.values()])
+    weighed = error.clone()
+    if config.bits[0] == 0:
+        weighed[:, 0] *= config.prune_penalty
+    level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config))
+    levels = dict(zip(linears, level.split([layer.out_features for layer in linears.values()]), strict=True))
+    widths = torch.tensor(config.bits)
+    found = _diagnostics(error, level, measured)
+    plan = Plan({name: widths[part] for name, part in levels.items()}, diagnostics=found)
+    if not measured.candidates.codes:
         return plan
-    return replace(plan, module=_rounded_by_blocks(module, layout, linears, plan.bits, config, calibration))
+    return replace(plan, module=_rounded(module, linears, levels, measured.candidates, config))
 
 
-def _rounded_by_blocks(
+def _rounded(
     module: nn.Module,
-    layout: ModelLayout,
-    linears: dict[str, nn.Linear],
-    bits: dict[str, torch.Tensor],
+    linears: Mapping[str, nn.Linear],
+    levels: Mapping[str, torch.Tensor],
+    candidates: Candidates,
     config: QVLA,
-    calibration: CalibrationSet,
 ) -> nn.Module:
+    """A copy of the module with the chosen rows of the candidates."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
+    rounded = copy.deepcopy(module)
+    for name, layer in linears.items():
+        bits = torch.tensor(config.bits)[levels[name]]
 
-    def rounded(name: str, layer: nn.Linear, moments: torch.Tensor) -> QuantLinear:
-        coder = partial(_coder, moments=moments, config=config)
+        def coder(_rows: torch.Tensor, width: int, name: str = name, bits: torch.Tensor = bits) -> Coded:
+            return Coded(*(None if part is None else part[bits == width] for part in candidates.codes[name][width]))
+
         options = {"activation_bits": config.activation_bits, "backend": backend, "coder": coder}
-        return QuantLinear(layer.weight.detach(), layer.bias, bits[name], **options)
-
-    return by_blocks(module, layout, linears, calibration, rounded)
-
-
-def _coder(rows: torch.Tensor, width: int, moments: torch.Tensor, config: QVLA) -> Coded:
-    return gptq(rows, moments, width, config.clip, damp=config.damp, act_order=True)
+        bias = candidates.bias(name, layer, levels[name])
+        replace_(rounded, name, QuantLinear(layer.weight.detach(), bias, bits, **options))
+    return rounded
 
 
-def _sizes(layer: nn.Linear, config: QVLA) -> np.ndarray:
-    """float64[O, L]: what a row takes at each width, in bits or in bytes."""
-    if config.budget == "mean_bits":
-        sizes = [float(width) for width in config.bits]
-    else:
-        scale_bytes = _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
-        sizes = [
-            row_bytes(layer.in_features, width) + _POSITION_BYTES + (scale_bytes if width in CODE_BITS else 0)
-            for width in config.bits
-        ]
-    # A row of two weights takes a byte at 2 bits and at 4, and less at 16 than at 8 with its scale; the allocation
-    # wants sizes that grow, and counting a little too much keeps the budget.
-    distinct = np.maximum.accumulate(np.array(sizes, dtype=np.float64)) + 1e-6 * np.arange(len(sizes))
-    return np.tile(distinct, (layer.out_features, 1))
-
-
-def _diagnostics(
-    error: np.ndarray, level: np.ndarray, values: Mapping[str, torch.Tensor], check: exact.Comparison
-) -> dict[str, Any]:
+def _diagnostics(error: torch.Tensor, level: torch.Tensor, measured: Measured) -> dict[str, Any]:
+    check, bits = measured.check, measured.candidates.bits
     return {
-        "predicted_deviation": float(error[np.arange(len(error)), level].sum()),
-        "dead_channels": int((error == 0).all(axis=1).sum()),
-        "dead_layers": [name for name, value in values.items() if not value.any()],
+        "predicted_deviation": error.gather(1, level.unsqueeze(1)).sum().item(),
+        "dead_channels": int((error == 0).all(dim=1).sum()),
+        "dead_layers": [name for name, value in check.values.items() if not value.any()],
         "spearman": check.spearman,
         "checked_channels": check.checked,
         "rechecked_channels": check.replaced,
+        "sensitivity_quantiles": {
+            name: {
+                str(width): torch.quantile(row, torch.tensor(QUANTILES, dtype=row.dtype)).tolist()
+                for width, row in zip(bits, value, strict=True)
+                if width < 16
+            }
+            for name, value in check.values.items()
+        },
     }

@@ -49,7 +49,7 @@ METHODS: Mapping[str, Method] = {
     "awq": Method("quantizers.awq:AWQ", needs_calibration=True, least_samples=8),
     "gptq": Method("quantizers.gptq:GPTQ", needs_calibration=True, least_samples=8),
     "omniquant": Method("quantizers.omniquant:OmniQuant", needs_calibration=True, least_samples=8),
-    "qvla": Method("quantizers.qvla:QVLA", needs_calibration=True),
+    "qvla": Method("quantizers.qvla:QVLA", needs_calibration=True, least_samples=8),
     "quantvla": Method("quantizers.quantvla:QuantVLA", needs_calibration=True, least_samples=8),
     "omega-qvla": Method("quantizers.omega_qvla:OmegaQVLA", needs_calibration=True, least_samples=8),
 }

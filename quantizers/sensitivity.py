@@ -19,10 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from quantizers.calibration import CalibrationSet
+from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
-
-Quantizer = Callable[[torch.Tensor, int], torch.Tensor]
-"""`(weight float[O, I], bits) -> float[O, I]`, what the weight becomes."""
 
 _SAMPLES_AT_ONCE = 8
 """A bound on the memory for the layer inputs and their products."""
@@ -33,29 +31,27 @@ def action_sensitivity(
     layout: ModelLayout,
     linears: Mapping[str, nn.Linear],
     calibration: CalibrationSet,
-    bits: tuple[int, ...],
-    quantizer: Quantizer,
+    candidates: Candidates,
     probes: int,
     seed: int,
 ) -> dict[str, torch.Tensor]:
-    """Layer name -> float64[L, O]: mean squared deviation of the actions when only that channel has `bits[l]` bits.
+    """Layer name -> float64[L, O]: mean squared deviation of the actions when only that channel has the width l.
 
     The deviation is summed over the action chunk and averaged over samples; 16 bits count as no deviation. Samples must
     not interact within a batch. Raises ValueError if the actions cannot be differentiated or a layer folds samples.
     """
     if probes < 1:
         raise ValueError(f"probes is {probes}; at least 1 is needed")
-    widths = [width for width in bits if width < 16]
-    weights = {name: layer.weight.detach().float() for name, layer in linears.items()}
+    widths = sum(width < 16 for width in candidates.bits)
     changes = {
-        name: torch.stack([quantizer(weight, width) - weight for width in widths]) for name, weight in weights.items()
+        name: candidates.weights[name][:widths] - layer.weight.detach().float() for name, layer in linears.items()
     }
     totals = {name: torch.zeros(len(delta), delta.shape[1], dtype=torch.float64) for name, delta in changes.items()}
     samples = 0
     for index, batch in enumerate(calibration.in_batches(_SAMPLES_AT_ONCE)):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        samples += _add_batch(module, layout, linears, batch, changes, totals, probes, generator)
-    exempt = len(bits) - len(widths)
+        samples += _add_batch(module, layout, linears, batch, changes, candidates.means, totals, probes, generator)
+    exempt = len(candidates.bits) - widths
     return {
         name: torch.cat([total / samples, total.new_zeros(exempt, total.shape[1])]) for name, total in totals.items()
     }
@@ -67,20 +63,27 @@ def action_deviation(
     layer: nn.Linear,
     channel: int,
     row: torch.Tensor,
+    mean: torch.Tensor | None,
     batch: Mapping[str, torch.Tensor],
     actions: torch.Tensor,
 ) -> float:
     """The true value of what `action_sensitivity` estimates: `channel` of `layer` replaced by `row` float[I].
 
-    `actions` float[B, H, A] are those of the untouched module on `batch`.
+    With the mean input float[I], the channel's bias makes up for what the row changes on it. `actions` float[B, H, A]
+    are those of the untouched module on `batch`.
     """
     with torch.no_grad():
         original = layer.weight[channel].clone()
         layer.weight[channel] = row
+        bias = None if mean is None else layer.bias[channel].clone()
+        if mean is not None:
+            layer.bias[channel] += (original - row) @ mean
         try:
             moved = layout.forward(module, batch)
         finally:
             layer.weight[channel] = original
+            if mean is not None:
+                layer.bias[channel] = bias
         return (moved - actions).double().square().sum().item() / len(actions)
 
 
@@ -90,6 +93,7 @@ def _add_batch(
     linears: Mapping[str, nn.Linear],
     batch: Mapping[str, torch.Tensor],
     changes: Mapping[str, torch.Tensor],
+    means: Mapping[str, torch.Tensor],
     totals: Mapping[str, torch.Tensor],
     probes: int,
     generator: torch.Generator,
@@ -100,6 +104,8 @@ def _add_batch(
     moves = {}
     for position, (name, x, _) in enumerate(calls):
         x = _by_sample(x, len(actions), name)
+        if name in means:
+            x = x - means[name]
         moves[position] = F.linear(x, changes[name].flatten(0, 1)).unflatten(-1, changes[name].shape[:2])
     outputs = [y for _, _, y in calls]
     for number, vector in enumerate(vectors):

@@ -130,7 +130,10 @@ def _place(policy: Any, name: str, device: str) -> None:
     from policies.base import MovablePolicy
 
     if isinstance(policy, MovablePolicy):
-        policy.to(device)
+        try:
+            policy.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+            raise UsageError(f"policy {name!r} cannot be put on --device {device}: {error}") from error
     elif device != "cpu":
         raise UsageError(f"policy {name!r} runs on the CPU only: it has no method `to`, which would move it to "
                          f"{device!r}")

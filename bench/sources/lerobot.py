@@ -68,6 +68,9 @@ def source(root: Path, views: Views) -> Source:
 def _keys(root: Path, features: Mapping[str, Any], views: Views) -> dict[str, str]:
     """Camera -> feature; the user's names win, then the camera's own name, then the only one that there is."""
     pictures = [name for name, feature in features.items() if feature.get("dtype") in ("video", "image")]
+    if not pictures:
+        raise UsageError(f"{root} has no pictures, neither films nor images; a data set of `make pocket-data` has "
+                         "films unless VIDEO=off, and a folder of `python -m bench.frames` can be named instead")
     found = {}
     for camera in views.cameras:
         named = views.keys.get(camera)
@@ -77,7 +80,7 @@ def _keys(root: Path, features: Mapping[str, Any], views: Views) -> dict[str, st
             key = pictures[0]
         if key is None:
             raise UsageError(f"{root} has no pictures {wanted[0]!r} for camera {camera!r}; it has "
-                             f"{', '.join(pictures) or 'none'}; map them with --cameras {camera}=NAME")
+                             f"{', '.join(pictures)}; map them with --cameras {camera}=NAME")
         found[camera] = key
     return found
 

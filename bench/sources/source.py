@@ -1,7 +1,7 @@
 """Where calibration observations come from, how many are taken, and that none of them is evaluated on.
 
-`--calibration` takes a JSON Lines file of image paths and prompts, a LeRobot data set, or the folder of an earlier run
-whose full-precision observations were recorded; without it the policy's own observations serve.
+`--calibration` takes a JSON Lines file of image paths and prompts, a LeRobot data set, a folder of training decisions,
+or an earlier run whose full-precision observations were recorded; without it the policy's own serve.
 """
 
 from __future__ import annotations
@@ -91,17 +91,20 @@ class Choice:
 
 def open_source(path: Path, views: Views) -> Source:
     """The source that a path means. Raises `UsageError` if it means none."""
-    from bench.sources import jsonl, lerobot, recorded
+    from bench.sources import frames, jsonl, lerobot, recorded
 
     if path.is_file():
         return jsonl.source(path, views)
     if (path / "meta" / "info.json").is_file():
         return lerobot.source(path, views)
+    if (path / "images.npy").is_file():
+        return frames.source(path, views)
     if (path / "header.json").is_file():
         return recorded.source(path)
     problem = "is not there"
     if path.is_dir():
-        problem = "is a folder without meta/info.json (a LeRobot data set) and without header.json (a run)"
+        problem = ("is a folder without meta/info.json (a LeRobot data set), images.npy (training decisions) and "
+                   "header.json (a run)")
     raise UsageError(f"calibration source {path} {problem}; give a JSON Lines file of images and prompts, a LeRobot "
                      "data set, or a run with recorded observations")
 

@@ -54,23 +54,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.tiny and shutil.disk_usage(args.scratch).free < DISK_BYTES:
             raise UsageError(f"{args.scratch} has {shutil.disk_usage(args.scratch).free / 1e9:.0f} GB free, "
                              f"{DISK_BYTES / 1e9:.0f} are needed; name another folder with --scratch")
-        rows = _rows(models, args, probe)
+        report = _reported(models, args, probe)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report = {"device": probe.facts(), "tiny": args.tiny, "weights": "random, so there are no success rates",
-              "rows": rows, "figures": figures([] if args.tiny else rows)}
-    if args.out is not None:
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(table(rows))
+    print(table(report["rows"]))
     print(json.dumps(report))
     return 0
 
 
-def _rows(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> list[dict[str, Any]]:
+def _reported(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> dict[str, Any]:
+    """All rows and their circumstances; the file of --out grows with each: a later one may take too much memory."""
+    report: dict[str, Any] = {"device": probe.facts(), "tiny": args.tiny, "rows": [],
+                              "weights": "random, so there are no success rates"}
+    for row in _rows(models, args, probe):
+        report["rows"].append(row)
+        report["figures"] = figures([] if args.tiny else report["rows"])
+        print(_line(row), file=sys.stderr, flush=True)
+        if args.out is not None:
+            args.out.write_text(json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _rows(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> Iterator[dict[str, Any]]:
     from bench.truesize.measure import Bench, attempted, free
 
-    rows: list[dict[str, Any]] = []
     for name, model in models.items():
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=args.scratch) as scratch:
             print(f"{name}: writing random weights to {scratch}", file=sys.stderr, flush=True)
@@ -79,11 +87,9 @@ def _rows(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> list[
             made = attempted(lambda folder=folder, model=model: {
                 "bench": Bench(model, folder, probe, args.rounds, args.quantize_on)})
             for row in _of_model(made.pop("bench"), args) if "bench" in made else [_FULL | made]:
-                rows.append({"model": name, **row})
-                print(_line(rows[-1]), file=sys.stderr, flush=True)
+                yield {"model": name, **row}
             del made
         free()
-    return rows
 
 
 def _of_model(bench: Any, args: argparse.Namespace) -> Iterator[dict[str, Any]]:

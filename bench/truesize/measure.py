@@ -197,7 +197,7 @@ def attempted(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `run` found, or why it could not: a backend that the device lacks, no memory, a graph that breaks."""
     try:
         return run()
-    except (RuntimeError, ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         free()
         return {"reason": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from envs.libero import official
 from envs.libero import suite as suites
-from envs.libero.process import prepare_to_draw
+from envs.libero.process import hear_warnings, prepare_to_draw
 from envs.libero.truth import Names, names_of, truth_of
 from envs.pack import build as pack
 from envs.registry import find_task
@@ -77,6 +77,7 @@ def open_scene(task: TaskSpec, assets: Path, lean: bool, stepping: Stepping) -> 
     if stepping != "fast":
         raise ValueError(f"stepping {stepping!r} is unknown, legal are: fast, exact")
     prepare_to_draw()
+    hear_warnings()
     from envs.libero.fast import FastScene
 
     return FastScene(task, assets, lean, _bundles(assets))

@@ -97,6 +97,8 @@ def ensure(root: Path, download: Callable[[Path], Download] = from_hub) -> Path:
         folder = root.resolve() / "official"
         if not folder.is_dir():
             _download(folder, download)
+    elif not folder.is_dir():
+        raise AssetsError(f"{VARIABLE} names {folder}, and there is no such folder. {_way_out(folder)}")
     missing = missing_files(folder)
     if missing:
         raise AssetsError(f"the official assets in {folder} lack {len(missing)} files, first "

@@ -108,6 +108,14 @@ def prepare_to_draw() -> None:
 
 
 @functools.cache
+def hear_warnings() -> None:
+    """Hand MuJoCo's warnings to `logging`. Left to itself, it appends them to a file in the working directory."""
+    import mujoco
+
+    mujoco.set_mju_user_warning(logging.getLogger("mujoco").warning)
+
+
+@functools.cache
 def prepare(assets: Path) -> None:
     """Set up this process for LIBERO with the asset folder `assets`; a second call must name the same folder."""
     if prepare.cache_info().misses > 1:
@@ -132,3 +140,4 @@ def prepare(assets: Path) -> None:
 
     # LIBERO's models look nowhere else once this is set; the `assets` key of its own configuration is not read.
     libero.libero._assets_path_cache = str(assets)
+    hear_warnings()

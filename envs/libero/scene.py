@@ -97,7 +97,7 @@ class LiberoScene(Readings):
         # each moves the solver's warm start.
         sim = self.problem.sim
         sim.reset = lambda: (type(sim).reset(sim), sim.forward(), sim.forward())
-        self.states = suites.init_states(task)
+        self.states = suites.init_states(task, 1 + self.model.nq + self.model.nv)
         self.facts = facts_of(self.problem)
 
     def _first(self, lean: bool, assets: Path):

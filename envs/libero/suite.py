@@ -14,7 +14,7 @@ import numpy as np
 
 from envs.libero.process import package_folder
 from envs.registry import suite_name, unknown_suite
-from envs.types import InitStateError, TaskError, TaskSpec
+from envs.types import InitStateError, TaskError, TaskSpec, is_index
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
 """Suites that the built-in pack can show."""
@@ -54,24 +54,34 @@ def bddl_file(task: TaskSpec) -> Path:
 
 def check_init_state(task: TaskSpec, index: int | None, count: int) -> None:
     """Raise `InitStateError` unless `index` is None or one of `count` official init states."""
-    if index is not None and not 0 <= index < count:
-        raise InitStateError(f"{task.name} has no init state {index}, legal are 0 .. {count - 1}")
+    if index is not None and not is_index(index, count):
+        raise InitStateError(f"{task.name} has no init state {index!r}, legal are 0 .. {count - 1}")
 
 
-def init_states(task: TaskSpec) -> np.ndarray:
+def init_states(task: TaskSpec, width: int | None = None) -> np.ndarray:
     """float64[50, 1 + nq + nv]: time, positions and velocities of each official init state.
 
-    The files are torch archives around one pickled numpy array, so numpy alone can read them. Raises `InitStateError`
-    if the file is not such an archive.
+    `width` is the 1 + nq + nv of the compiled scene, if there is one. The files are torch archives around one pickled
+    numpy array, so numpy alone can read them. Raises `InitStateError` if the file is not such an archive, or does not
+    fit the scene.
     """
     path = package_folder() / "init_files" / task.suite / f"{task.name}.pruned_init"
     try:
         with zipfile.ZipFile(path) as archive:
             (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            states = np.asarray(pickle.load(io.BytesIO(archive.read(member))))
-    except (OSError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, EOFError,
-            AttributeError, ImportError, IndexError) as error:
-        raise InitStateError(f"cannot read the init states in {path}: {error}") from error
-    if states.ndim != 2 or not np.isfinite(states).all():
-        raise InitStateError(f"{path} holds an array of shape {states.shape}; legal is (states, 1 + nq + nv), finite")
+            states = np.asarray(pickle.load(io.BytesIO(archive.read(member))), dtype=np.float64)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InitStateError(f"cannot read the init states in {path} ({type(error).__name__}: {error}); {_AGAIN}"
+                             ) from error
+    wanted = "1 + nq + nv" if width is None else width
+    if states.ndim != 2 or not len(states) or (width is not None and states.shape[1] != width):
+        raise InitStateError(f"{path} holds an array of shape {states.shape}, legal is (states, {wanted}); {_AGAIN}")
+    if not np.isfinite(states).all():
+        row, column = np.argwhere(~np.isfinite(states))[0]
+        raise InitStateError(f"{path} holds {states[row, column]} in init state {row}, legal are finite numbers; "
+                             f"{_AGAIN}")
     return states
+
+
+_AGAIN = "install LIBERO's files again: pip install --force-reinstall --no-deps hf-libero==0.1.4"
+"""The mend of an init file that is damaged."""

@@ -36,6 +36,8 @@ OUTLINE, COMING = _boxes((*_HAND, _PALM)), _boxes((*_HAND, _PALM, _ABOVE))
 """The open hand as boxes, where it acts and with its way there."""
 FAR_COST = 60.0
 """Cost of stretching the arm, per metre; a part of the hand that touches something costs 1."""
+SLANT_COST = 100.0
+"""Cost of leaning beside the best place, per rad and metre: there the pads meet a wall at a slant and jam it."""
 SPARE_M = 0.015
 """Reach that costs nothing to keep: a hand that works at its end is pushed over it by the first touch."""
 LEANS_RAD = (0.0, 0.2, 0.4)
@@ -202,7 +204,8 @@ def _cost(scene: Scene, hold: Hold, shift: np.ndarray, turns: bool) -> float:
     the hand cannot go as it is."""
     far = max(overreach(scene.base, hold.position, hold.rotation),
               overreach(scene.base, hold.position + shift, hold.rotation) - (TURNING_M if turns else 0.0))
-    return 0.5 * abs(hold.yaw) + 0.5 * hold.lean + 2.0 * hold.aside_m + far + FAR_COST * max(0.0, far + SPARE_M)
+    slant = (0.5 + SLANT_COST * hold.aside_m) * hold.lean
+    return 0.5 * abs(hold.yaw) + slant + 2.0 * hold.aside_m + far + FAR_COST * max(0.0, far + SPARE_M)
 
 
 def _away(scene: Scene, hold: Hold) -> float:

@@ -22,7 +22,7 @@ from policies.experts.grasps import (
 )
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.spots import Spot, spot_of
-from policies.experts.under import PALM_HALF_M, PALM_REACH_M, way_out
+from policies.experts.under import PALM_ABOVE_M, PALM_HALF_M, PALM_REACH_M, way_out
 
 ALIGNED_M = 0.008
 """Horizontal error below which the hand goes straight down."""
@@ -36,6 +36,8 @@ CLOSING_M, STAY = (0.02, 0.07), 2.5
 """Opening of fingers that are closing, and how many times as far from the grasp the hand may then be."""
 EMPTY_M = 0.007
 """Opening of fingers that have closed on nothing."""
+RISE_M, LIFT_M = 0.03, 0.01
+"""How steeply the empty hand rises, and the one that lifts something, which would tip it by going aside at once."""
 LEAD_M = 0.02
 """How far ahead on a slanted way down the hand is sent."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -47,8 +49,6 @@ FAR_M = 0.10
 """Distance from the spot beyond which an object is not lifted against furniture; near it, some may well be above."""
 WIDE_M, BESIDE_M = 0.085, 0.015
 """How near to the hand's way things count as being on it, and how near to the way of the palm."""
-PALM_ABOVE_M = 0.03
-"""Height of the palm above the point between the finger tips."""
 
 
 def transport(scene: Scene, goal: Goal) -> Move:
@@ -86,7 +86,8 @@ def reach(scene: Scene, name: str, hold: Hold) -> Move:
     there = low < slack * CLOSE_M and error < (1.0 + slack) * ALIGNED_M
     share = 0.0 if there else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     closed = share == 0.0 and low < slack * CLOSE_M
-    return Move(_sloped(scene.hand, hold.position, share * hover, axis), hold.rotation, closed)
+    position = _sloped(scene.hand, hold.position, share * hover, axis, RISE_M)
+    return Move(position, hold.rotation, closed)
 
 
 def _carry(scene: Scene, name: str, spot: Spot) -> Move:
@@ -98,7 +99,7 @@ def _carry(scene: Scene, name: str, spot: Spot) -> Move:
     rise = max(clearance(scene, target, (name,)) + hangs + MARGIN_M - target[2], 0.0)
     arrived = error < 2.0 * ALIGNED_M and scene.hand[2] - target[2] < max(CLOSE_M, spot.drop_m / 5.0)
     share = 0.0 if arrived else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
-    return Move(_sloped(scene.hand, target, share * rise, UP), about @ level(scene), not arrived)
+    return Move(_sloped(scene.hand, target, share * rise, UP, LIFT_M), about @ level(scene), not arrived)
 
 
 def _nearer(scene: Scene, name: str, spot: Spot) -> float:
@@ -117,13 +118,14 @@ def _nearer(scene: Scene, name: str, spot: Spot) -> float:
     return float(min(np.radians(np.arange(-90, 91, 10)), key=cost))
 
 
-def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray) -> np.ndarray:
-    """`target` raised by `above` along `axis` (1 high); while the hand is much lower than that, mostly straight up."""
+def _sloped(hand: np.ndarray, target: np.ndarray, above: float, axis: np.ndarray, steep_m: float) -> np.ndarray:
+    """`target` raised by `above` along `axis` (1 high); a hand that is lower than that by 1.5 times `steep_m` goes
+    straight up."""
     if axis[0] or axis[1]:
         # Down a slanted axis step by step: the controller cuts off each coordinate by itself, which bends long ways.
         above = max(above, hand[2] - target[2] - LEAD_M)
     wanted = target + axis * above
-    ready = np.clip(1.5 - (wanted[2] - hand[2]) / 0.01, 0.0, 1.0) if above > 0.0 else 1.0
+    ready = np.clip(1.5 - (wanted[2] - hand[2]) / steep_m, 0.0, 1.0) if above > 0.0 else 1.0
     return np.array([*(hand[:2] + ready * (wanted[:2] - hand[:2])), wanted[2]])
 
 

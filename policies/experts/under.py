@@ -8,6 +8,8 @@ from policies.experts.scene import Scene
 
 PALM_REACH_M, PALM_HALF_M = 0.105, 0.033
 """The palm: half of its length (along the fingers' axis) and half of its thickness."""
+PALM_ABOVE_M = 0.03
+"""Height of the palm above the point between the finger tips."""
 OVERHEAD_M = 0.25
 """Height above the object within which something over it is in the way."""
 MARGIN_M, BEYOND_M = 0.003, 0.03

@@ -95,7 +95,10 @@ def test_gymnasium_suggests_the_near_id(name, near):
 
 
 @pytest.mark.parametrize(("action", "reason"), [
-    (np.full(7, np.nan), "not finite"), (np.full(7, 1.5), "legal range"), (np.zeros(6), "shape"),
+    (np.full(7, np.nan), "not finite"), (np.full(7, -np.inf), "not finite.*-1.0, 1.0"),
+    (np.full(7, 1.5), "legal range"),
+    (np.zeros(6), "shape"), (np.zeros((1, 7)), r"shape \(1, 7\)"), ("forward", "not made of numbers"),
+    (None, "shape|not finite"), ([[1.0], [1.0, 2.0]], "not made of numbers"),
 ])
 def test_an_illegal_action_is_refused(action, reason):
     env = envs.gym.make("toy", 0)

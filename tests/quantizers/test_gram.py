@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from quantizers.calibration import CalibrationSet
+from quantizers.candidates import nearest
 from quantizers.gram import gram_sensitivity, grams, input_weights
 from quantizers.grids import fake_quantize
 from quantizers.layout import LinearSite, ModelLayout
@@ -40,7 +41,7 @@ def test_the_gram_is_that_of_the_saved_inputs_over_samples(net, net_layout, toke
 
 def test_the_proxy_equals_a_plain_loop(net, net_layout, tokens):
     bits = (0, 2, 4, 8, 16)
-    values = gram_sensitivity(net, net_layout, layers(net), tokens, bits, fake_quantize, 0.01)
+    values = gram_sensitivity(net, net_layout, layers(net), tokens, nearest(layers(net), bits, "absmax"), 0.01)
     for name, layer in layers(net).items():
         gram = grams(net, net_layout, layers(net), tokens)[name].double()
         gram += 0.01 * gram.diagonal().mean() * torch.eye(len(gram))
@@ -60,7 +61,8 @@ def test_the_proxy_is_the_true_output_error_if_inputs_are_uncorrelated(net, net_
     x = torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])).unsqueeze(1)
     calibration = CalibrationSet.of([{"x": x}])
     weight = net[0].weight.detach()
-    proxy = gram_sensitivity(net, net_layout, layers(net), calibration, (2, 16), fake_quantize, 1e-9)["0"][0]
+    candidates = nearest(layers(net), (2, 16), "absmax")
+    proxy = gram_sensitivity(net, net_layout, layers(net), calibration, candidates, 1e-9)["0"][0]
     error = x.squeeze(1) @ (fake_quantize(weight, 2) - weight).t()
     torch.testing.assert_close(proxy.float(), 2 / 6 * error.square().sum(dim=0), rtol=1e-5, atol=1e-9)
 

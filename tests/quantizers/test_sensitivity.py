@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from quantizers.calibration import CalibrationSet
+from quantizers.candidates import compensated, nearest
 from quantizers.exact import rank_correlation
 from quantizers.grids import fake_quantize
 from quantizers.layout import LinearSite, ModelLayout
@@ -13,7 +14,7 @@ BITS = (0, 2, 4, 8, 16)
 
 def measure(module, layout, names, calibration, probes=100, seed=0):
     linears = {name: module.get_submodule(name) for name in names}
-    return action_sensitivity(module, layout, linears, calibration, BITS, fake_quantize, probes, seed)
+    return action_sensitivity(module, layout, linears, calibration, nearest(linears, BITS, "absmax"), probes, seed)
 
 
 def truth(module, layout, name, calibration) -> torch.Tensor:
@@ -27,7 +28,7 @@ def truth(module, layout, name, calibration) -> torch.Tensor:
         for level, width in enumerate(BITS[:-1]):
             rows = fake_quantize(layer.weight.detach(), width)
             for channel in range(layer.out_features):
-                moved = action_deviation(module, layout, layer, channel, rows[channel], batch, actions)
+                moved = action_deviation(module, layout, layer, channel, rows[channel], None, batch, actions)
                 result[level, channel] += moved * len(actions) / samples
     return result
 
@@ -66,6 +67,20 @@ def test_on_a_network_the_ranking_is_that_of_true_measurements(policy, layout, c
         estimates = torch.cat([values[name][level] for name in names]).tolist()
         true = torch.cat([truth(policy, layout, name, calibration)[level] for name in names]).tolist()
         assert rank_correlation(estimates, true) >= least
+
+
+def test_compensated_rows_and_their_biases_are_measured_as_they_are(policy, layout, calibration):
+    linears = {name: policy.get_submodule(name) for name in ("vision", "blocks.0.o")}
+    candidates = compensated(policy, layout, linears, calibration, BITS, "search", 0.01)
+    estimate = action_sensitivity(policy, layout, linears, calibration, candidates, 100, 0)
+    batch = {name: torch.cat([b[name] for b in calibration.batches]) for name in calibration.batches[0]}
+    actions = layout.forward(policy, batch).detach()
+    for name, layer in linears.items():
+        mean = candidates.means.get(name)
+        true = [action_deviation(policy, layout, layer, channel, candidates.weights[name][3, channel], mean, batch,
+                                 actions) for channel in range(layer.out_features)]
+        assert rank_correlation(estimate[name][3].tolist(), true) >= 0.95
+        torch.testing.assert_close(estimate[name][3].sum().item(), sum(true), rtol=0.1, atol=0)
 
 
 def test_a_channel_with_no_path_to_the_actions_is_exactly_zero(policy, layout, calibration):

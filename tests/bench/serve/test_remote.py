@@ -34,7 +34,7 @@ from policies.remote.wire import pack, unpack
 from policies.toy_vla import ToyVLA
 
 ROOT = Path(__file__).parents[3]
-CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "finished", "trace")
+CLOCKS = ("latencies_ms", "wall_s", "peak_rss_bytes", "recording_s", "finished", "trace")
 
 
 def facts(store: RunStore, variant_id: str) -> list[dict]:

@@ -192,7 +192,8 @@ def test_a_token_is_asked_for_everywhere_but_for_health(start):
     ([], "name the --policy"), (["--policy", "toy-vlu"], "did you mean 'toy-vla'"),
     (["--policy", "toy-scripted"], "simulator truth"), (["--policy", "toy-vla", "--method", "rtn qvla"], "one method"),
     (["--policy", "remote:ws://127.0.0.1:1"], "served already"), (["--policy", "toy-vla", "--port", "65536"], "port 0"),
-    (["--policy", "toy-vla", "--device", "cuda"], "CPU only"), (["--policy", "toy-vla", "--threads", "0"], "threads"),
+    (["--policy", "toy-vla", "--device", "nowhere"], "cannot be put on"),
+    (["--policy", "toy-vla", "--threads", "0"], "threads"),
 ])
 def test_what_cannot_be_served_is_refused_before_anything_listens(arguments, reason, capsys):
     assert main(["serve", *arguments]) == 2

@@ -33,6 +33,14 @@ def test_a_camera_goes_by_the_name_that_it_is_given(dataset):
         lerobot.source(dataset, Views(("agentview", "wrist"), 32, {}))
 
 
+def test_a_data_set_without_pictures_says_how_to_get_some(dataset):
+    info = json.loads((dataset / "meta" / "info.json").read_text())
+    del info["features"]["observation.images.front"]
+    (dataset / "meta" / "info.json").write_text(json.dumps(info))
+    with pytest.raises(UsageError, match="has no pictures, neither films nor images"):
+        lerobot.source(dataset, VIEWS)
+
+
 def test_what_is_missing_is_named(dataset):
     found = lerobot.source(dataset, VIEWS)
     for film in dataset.glob("videos/**/*.mp4"):

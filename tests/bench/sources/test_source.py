@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from bench.errors import UsageError
@@ -39,6 +42,23 @@ def test_a_path_that_is_no_source_is_an_error(tmp_path):
         open_source(tmp_path / "nothing", VIEWS)
     with pytest.raises(UsageError, match="is a folder without meta/info.json"):
         open_source(tmp_path, VIEWS)
+
+
+def test_decisions_of_training_are_a_source(tmp_path):
+    folder = tmp_path / "round0" / "libero_goal-3"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 2, 32, 32, 3), dtype=np.uint8)
+    arrays = {"images": images, "states": rng.normal(size=(4, 8)), "episode": np.array([0, 0, 5, 5]),
+              "text": np.array([0, 0, 1, 1])}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "instructions.json").write_text(json.dumps(["open it", "close it"]))
+    ((first, name), (second, other)) = open_source(folder, Views(("wrist",), 32, {})).load([1, 2])
+    np.testing.assert_array_equal(first.images["wrist"], images[1, 1])
+    assert (name, other) == ("round0/libero_goal-3/0", "round0/libero_goal-3/5") and second.instruction == "close it"
+    with pytest.raises(UsageError, match="none of 'front'"):
+        open_source(folder, Views(("front",), 32, {}))
 
 
 def test_the_same_init_state_overlaps_whatever_the_seed():

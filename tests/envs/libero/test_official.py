@@ -98,6 +98,12 @@ def test_missing_files_are_named_with_those_that_others_refer_to(tmp_path, monke
     assert "articulated_objects/NAME.xml" in str(error.value)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(official.VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(AssetsError, match=r"nowhere, and there is no such folder\. Name another"):
+        official.ensure(tmp_path)
+
+
 @pytest.mark.parametrize("below", ["assets", "libero/libero/assets"])
 def test_a_folder_one_level_off_is_recognized(tmp_path, monkeypatch, below):
     plant(tmp_path / below)
