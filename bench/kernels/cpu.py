@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from bench.kernels import memory, third_party
 from bench.kernels.packed import Packed, packed
+from bench.sources.source import BATCH
 from bench.timing.cpu import CpuProbe
 from bench.timing.interleave import interleaved
 from bench.timing.samples import speedup
-from bench.variants import CALIBRATION_BATCH
 from policies.registry import POLICIES, policy_class
 from quantizers.audit import QuantAudit
 from quantizers.calibration import CalibrationSet
@@ -79,8 +79,8 @@ def policy_modules() -> tuple[Any, Sequence[Any], dict[str, nn.Module], dict[str
     """The policy, observations, its network in float32, packed, at W8A8 and quantized by QVLA, and the audits."""
     policy = policy_class(POLICIES[POLICY])()
     observations, episodes = policy.calibration_observations()
-    batches = [policy.batch(observations[i:i + CALIBRATION_BATCH])
-               for i in range(0, len(observations), CALIBRATION_BATCH)]
+    batches = [policy.batch(observations[i:i + BATCH])
+               for i in range(0, len(observations), BATCH)]
     modules, audits = {"plain": policy.module, "packed": packed(copy.deepcopy(policy.module))}, {}
     for method in ("rtn:w8a8", QVLA):
         modules[method] = copy.deepcopy(policy.module)
