@@ -35,7 +35,7 @@ BENCH = ["bench", "--suite", "toy", "--tasks", "0", "--trials", "1", "--threads"
 
 
 def test_a_checkpoint_of_a_folder_is_quantized_and_played(toy, capsys):
-    assert record(["--suite", "toy", "--tasks", "0", "--episodes", "2", "--quiet"]) == 0
+    assert record(["--suite", "toy", "--tasks", "0", "--episodes", "4", "--quiet"]) == 0
     assert main([*BENCH, "--method", "rtn:w8a8 qvla:check_channels=2", "--run", "first"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert json.dumps(summary)
