@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.kernels.packed import Packed, packed
 from bench.quant.drift import Drifts
 from bench.quant.figure import figure
 from bench.timing.cpu import CpuProbe
@@ -21,18 +22,6 @@ from quantizers.registry import parse_method
 
 LAYER = (1024, 4096)
 LAYER_TOKENS = (16, 64, 256)
-
-
-class Packed(nn.Module):
-    """A float32 Linear with its weight laid out for oneDNN once: on many CPUs faster than `F.linear`."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
-        self.bias = None if layer.bias is None else layer.bias.detach()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, "none", [], "")
 
 
 def speed_figures(drifts: Drifts) -> dict[str, Any]:
@@ -74,11 +63,3 @@ def ratios_over_best(steps: dict[str, Callable[[Any], object]], inputs: Sequence
     best = min((samples["plain"], samples["packed"]), key=lambda s: np.median(s.samples_ms))
     print("  ".join(f"{name} {np.median(s.samples_ms):.2f} ms" for name, s in samples.items()), flush=True)
     return {name: speedup(best, s)["median"] for name, s in samples.items()}
-
-
-def packed(module: nn.Module) -> nn.Module:
-    """`module` with every Linear packed for oneDNN."""
-    for name, layer in [(n, part) for n, part in module.named_modules() if type(part) is nn.Linear]:
-        parent, _, attribute = name.rpartition(".")
-        setattr(module.get_submodule(parent), attribute, Packed(layer))
-    return module
