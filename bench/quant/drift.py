@@ -19,6 +19,7 @@ from torch import nn
 
 from bench.drift import compare_actions
 from bench.quant.figure import figure
+from bench.sources.source import BATCH
 from policies.registry import POLICIES, policy_class
 from quantizers.audit import QuantAudit
 from quantizers.calibration import CalibrationSet
@@ -38,7 +39,6 @@ MEAN_BITS = "qvla:check_channels=32"
 EQUAL_BYTES = "qvla:budget=bytes,rule=hull,check_channels=32,target_bits={bits:.5f}"
 RELEASED = ("qvla:budget=bytes,rule=released,sensitivity=gram,clip=absmax,rounding=nearest,prune_penalty=1,"
             "check_channels=0,target_bits={bits:.5f}")
-_BATCH = 8
 _ALLOCATION_FIELDS = ("target_bits", "budget", "rule", "prune_penalty", "activation_bits", "backend")
 """Knobs of QVLA that change nothing about what is measured."""
 
@@ -52,7 +52,7 @@ def folds(policy: Any) -> list[tuple[CalibrationSet, list[Any]]]:
 
 def calibration_set(policy: Any, observations: Sequence[Any], episodes: Sequence[str]) -> CalibrationSet:
     """The observations in batches."""
-    batches = [policy.batch(observations[i:i + _BATCH]) for i in range(0, len(observations), _BATCH)]
+    batches = [policy.batch(observations[i:i + BATCH]) for i in range(0, len(observations), BATCH)]
     return CalibrationSet.of(batches, episodes)
 
 
