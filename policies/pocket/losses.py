@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from policies.pocket.autoregressive import BINS, PocketTokenNet, from_bins, mean_action, to_bins
 from policies.pocket.diffusion import PocketFlowNet
 from policies.pocket.model import ACTION_DIM, CHUNK, Backbone, PocketOFTNet
+from policies.pocket.slots import slot_states
 
 Inputs = Mapping[str, torch.Tensor]
 Loss = Callable[..., tuple[torch.Tensor, torch.Tensor]]
@@ -34,8 +35,7 @@ def distance(actions: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
 def oft(module: PocketOFTNet, inputs: Inputs, chunks: torch.Tensor, generator: torch.Generator,
         context: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """L1 on the chunk (OpenVLA-OFT, Kim et al. 2025)."""
-    context = module.context(**inputs) if context is None else context
-    slots = context[:, -CHUNK:]
+    slots = slot_states(module, **inputs) if context is None else context[:, -CHUNK:]
     return distance(module.action_head(slots), chunks), slots
 
 

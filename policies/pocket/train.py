@@ -25,6 +25,7 @@ from policies.pocket.checkpoint import NETWORKS, save_weights
 from policies.pocket.frames import Batch, Frames, augment
 from policies.pocket.losses import LOSSES, answers
 from policies.pocket.model import CHUNK, PocketConfig
+from policies.pocket.optimizer import Optimizers
 from policies.pocket.start import SHARED, known_context, start_from_
 
 LOG_STEPS = 100
@@ -50,7 +51,7 @@ class Recipe:
     shift: int = 2
     """Pixels that pictures are moved by at most."""
     weight_decay: float = 0.01
-    """AdamW's."""
+    """Of the matrices and of all else."""
     auxiliary: float = 0.3
     """Weight of the auxiliary loss."""
     state_noise: float = 0.02
@@ -82,9 +83,7 @@ class Trainer:
         self.average = copy.deepcopy(self.module).eval().requires_grad_(False)
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(not (recipe.freeze and name.startswith(SHARED)))
-        trained = [p for p in (*self.module.parameters(), *self.auxiliary.parameters()) if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, recipe.lr, (0.9, 0.95), weight_decay=recipe.weight_decay,
-                                           fused=True)
+        self.optimizer = Optimizers((self.module, self.auxiliary), recipe.lr, recipe.weight_decay)
         if resumed is not None:
             self._resume(resumed)
         self.context = None
@@ -156,15 +155,12 @@ class Trainer:
     def _one_step(self, batch: Batch, context: torch.Tensor | None, generator: torch.Generator,
                   rate: float) -> np.ndarray:
         """Means of the head's and the auxiliary loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         noise = torch.randn(batch.state.shape, generator=generator)
         state = batch.state + self.recipe.state_noise * self.module.state_scale.cpu() * noise
         head, auxiliary = self._losses(self.module, replace(batch, state=state), context, generator)
-        self.optimizer.zero_grad()
         (head + self.recipe.auxiliary * auxiliary).backward()
         nn.utils.clip_grad_norm_([p for p in self.module.parameters() if p.requires_grad], 1.0)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.module.parameters()), 1.0 - decay)

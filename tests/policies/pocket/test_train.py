@@ -33,8 +33,9 @@ def state(run: Trainer) -> dict[str, torch.Tensor]:
     """All tensors of networks and optimizer."""
     parts = {"module": run.module, "average": run.average, "auxiliary": run.auxiliary}
     found = {f"{part}.{name}": tensor for part, m in parts.items() for name, tensor in m.state_dict().items()}
-    for index, slots in run.optimizer.state_dict()["state"].items():
-        found |= {f"optimizer.{index}.{name}": tensor for name, tensor in slots.items()}
+    for part, saved in run.optimizer.state_dict().items():
+        for index, slots in saved["state"].items():
+            found |= {f"optimizer.{part}.{index}.{name}": tensor for name, tensor in slots.items()}
     return found
 
 
