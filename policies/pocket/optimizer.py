@@ -8,6 +8,7 @@ forty tasks, it brought the training loss of `pocket-oft` to 0.265, AdamW to 0.3
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ row for each id of the vocabulary."""
 
 
 class Optimizers:
-    """Both, stepped together at one rate."""
+    """Both, stepped together at one rate: a Muon for each matrix, so that any number of threads can share them."""
 
     def __init__(self, modules: Iterable[nn.Module], lr: float, weight_decay: float):
         """Parameters of `modules` that need no gradient are left out."""
@@ -29,16 +30,19 @@ class Optimizers:
         chosen = {id(p) for p in inner}
         rest = [p for p in trained if id(p) not in chosen]
         adamw = torch.optim.AdamW(rest, lr, (0.9, 0.95), weight_decay=weight_decay, fused=True)
-        muon = [torch.optim.Muon(inner, lr, weight_decay, adjust_lr_fn="match_rms_adamw")] if inner else []
+        muon = [torch.optim.Muon([matrix], lr, weight_decay, adjust_lr_fn="match_rms_adamw") for matrix in inner]
         self.parts: list[torch.optim.Optimizer] = [adamw, *muon]
 
-    def step(self, lr: float) -> None:
+    def step(self, lr: float, threads: Executor) -> None:
         """One step along the gradients, which are dropped."""
-        for part in self.parts:
+
+        def one(part: torch.optim.Optimizer) -> None:
             for group in part.param_groups:
                 group["lr"] = lr
             part.step()
             part.zero_grad()
+
+        list(threads.map(one, self.parts))
 
     def state_dict(self) -> dict[str, dict]:
         """As of an optimizer, by position."""

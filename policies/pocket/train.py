@@ -27,6 +27,7 @@ from policies.pocket.losses import LOSSES, answers
 from policies.pocket.model import CHUNK, PocketConfig
 from policies.pocket.optimizer import Optimizers
 from policies.pocket.start import SHARED, known_context, start_from_
+from policies.pocket.team import Team
 
 LOG_STEPS = 100
 """Steps in a row of the log; a checkpoint is only written at the end of one."""
@@ -66,8 +67,8 @@ class Trainer:
     """One resumable run."""
 
     def __init__(self, frames: Frames, recipe: Recipe, config: PocketConfig, out: Path, start: Path | None,
-                 device: str = "cpu"):
-        """Raises ValueError if `out` holds a run of another recipe."""
+                 device: str = "cpu", threads: int = 1):
+        """On a CPU a batch is split among `threads`. Raises ValueError if `out` holds a run of another recipe."""
         torch.manual_seed(recipe.seed)
         self.frames, self.recipe, self.out, self.device = frames, recipe, out, torch.device(device)
         self.module = NETWORKS[recipe.head][0](config)
@@ -86,6 +87,7 @@ class Trainer:
         self.optimizer = Optimizers((self.module, self.auxiliary), recipe.lr, recipe.weight_decay)
         if resumed is not None:
             self._resume(resumed)
+        self.team = Team((self.module, self.auxiliary), threads if self.device.type == "cpu" else 1)
         self.context = None
         if recipe.freeze:
             self.context = known_context(self.module, frames, self.device, out / "context.npy")
@@ -157,22 +159,29 @@ class Trainer:
         """Means of the head's and the auxiliary loss."""
         noise = torch.randn(batch.state.shape, generator=generator)
         state = batch.state + self.recipe.state_noise * self.module.state_scale.cpu() * noise
-        head, auxiliary = self._losses(self.module, replace(batch, state=state), context, generator)
-        (head + self.recipe.auxiliary * auxiliary).backward()
+        losses = self.team.gradients(self._weighed, replace(batch, state=state), context, generator)
         nn.utils.clip_grad_norm_([p for p in self.module.parameters() if p.requires_grad], 1.0)
-        self.optimizer.step(rate)
+        self.optimizer.step(rate, self.team.threads)
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.module.parameters()), 1.0 - decay)
-        return np.array([head.item(), auxiliary.item()])
+        return losses
 
-    def _losses(self, module: nn.Module, batch: Batch, context: torch.Tensor | None,
+    def _weighed(self, modules: tuple[nn.Module, ...], batch: Batch, context: torch.Tensor | None,
+                 generator: torch.Generator, share: float) -> np.ndarray:
+        """Add the gradient of a share of the batch; its part of the means of the head's and the auxiliary loss."""
+        head, auxiliary = self._losses(modules, batch, context, generator)
+        (share * (head + self.recipe.auxiliary * auxiliary)).backward()
+        return share * np.array([head.item(), auxiliary.item()])
+
+    def _losses(self, modules: tuple[nn.Module, ...], batch: Batch, context: torch.Tensor | None,
                 generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        module, auxiliary = modules
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
         context = None if context is None else context.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             head, slots = LOSSES[self.recipe.head](module, inputs, batch.chunks.to(self.device), generator, context)
-            named = self.auxiliary(slots.flatten(1)).float()
+            named = auxiliary(slots.flatten(1)).float()
         return head, nn.functional.smooth_l1_loss(named, batch.focus.to(self.device), beta=0.1)
 
     def validate(self) -> dict[str, float | None]:
@@ -184,7 +193,7 @@ class Trainer:
             batch = self.frames.batch(part)
             inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
             with torch.no_grad():
-                loss, _ = self._losses(self.average, batch, None, generator)
+                loss, _ = self._losses((self.average, self.auxiliary), batch, None, generator)
                 with torch.autocast(self.device.type, torch.bfloat16):
                     answer = answers(self.recipe.head, self.average, inputs, generator).float().cpu()
             moved = (answer - batch.chunks)[..., :3].abs().mean().item()
@@ -226,19 +235,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--start", type=Path, help="last.pt or checkpoint folder, of any head, to begin from")
     parser.add_argument("--freeze", choices=("backbone",), help="train the head alone")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(),
+                        help="CPU threads that share a batch (all cores)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seconds-per-save", type=float, default=180.0)
     parser.add_argument("--log-steps", type=int, default=LOG_STEPS, help="steps in a row of the log")
     parser.add_argument("--ram-gb", type=float, default=10.0, help="read pictures into memory up to this size")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     recipe = Recipe(args.head, args.samples, args.lr, args.batch, args.freeze is not None, args.shift, seed=args.seed)
     frames = Frames(args.frames, int(args.ram_gb * 1e9))
     print(f"{len(frames)} samples, {len(frames.validation)} held out, {len(frames.instructions)} tasks, "
           f"{'in memory' if frames.in_memory else 'from files'}, on {device}", flush=True)
-    trainer = Trainer(frames, recipe, NETWORKS[args.head][1](), args.out, args.start, device)
+    trainer = Trainer(frames, recipe, NETWORKS[args.head][1](), args.out, args.start, device, args.threads)
     trainer.run(args.seconds_per_save, args.log_steps)
 
 
