@@ -7,23 +7,32 @@ are those of the full-precision network.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from quantizers.around import Around
-from quantizers.blocks import Call, common_part, first_output, record_calls, stages, swapped_weights, watched
+from quantizers.blocks import (
+    Call,
+    check_inputs,
+    common_part,
+    first_output,
+    in_turn,
+    record_calls,
+    stages,
+    swapped_weights,
+    watched,
+)
 from quantizers.calibration import CalibrationSet
 from quantizers.clipping import clip_and_code, row_error
-from quantizers.folds import Fold, ValueFold, fold_
+from quantizers.folds import Fold, ValueFold, apply_, float_tensors, fold_, folded_owner
 from quantizers.grids import fake_quantize
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.preserved import check_folds
 from quantizers.scope import (
     BackendChoice,
@@ -34,6 +43,7 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
+from quantizers.sharing import sharing_copy
 
 SMALLEST_SCALE = 1e-4
 """Floor of a scale before it is centred, as published."""
@@ -87,9 +97,21 @@ class _Seen:
     """Layer -> tokens."""
 
     def add(self, name: str, x: torch.Tensor) -> None:
-        self.total[name] = self.total.get(name, 0) + x.abs().sum(dim=0)
-        self.gram[name] = self.gram.get(name, 0) + x.t() @ x
+        if name not in self.tokens:
+            self.total[name], self.gram[name] = torch.zeros(x.shape[1]), torch.zeros(x.shape[1], x.shape[1])
+        self.total[name] += x.abs().sum(dim=0)
+        self.gram[name] += x.t() @ x
         self.tokens[name] = self.tokens.get(name, 0) + len(x)
+
+
+@dataclass
+class _Made:
+    """What is made of a block."""
+
+    moves: list[tuple[Fold, torch.Tensor]] = field(default_factory=list)
+    """Folds with the scales float32[P] that move through them."""
+    layers: dict[str, QuantLinear] = field(default_factory=dict)
+    """Its layers, packed."""
 
 
 def plan_awq(
@@ -99,41 +121,86 @@ def plan_awq(
     config: AWQ,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The scaled, clipped and rounded copy. Raises LayoutError if a declared fold does not preserve the function."""
+    """How to scale, clip and round. Raises LayoutError if a declared fold does not preserve the function.
+
+    Blocks are rewritten from the last to the first, so that each still gets its inputs from full precision.
+    """
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
+    check_inputs(module, layout, linears, calibration)
+    names = stages(layout, list(linears))
+    groups = in_turn(module, layout, list(names), calibration)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        ratios: dict[str, dict[str, float]] = {}
+        for group in reversed(groups):
+            made = []
+            for block in reversed(group):
+                earlier = {name for other in list(names)[: list(names).index(block)] for name in names[other]}
+                ratios[block], result = _made(rewriting.module, layout, block, names[block], earlier, linears, config,
+                                              calibration)
+                made.append(result)
+            for result in reversed(made):
+                _put(rewriting, result, linears)
+        return {"ratios": {name: ratio for block in names for name, ratio in ratios[block].items()}}
+
+    return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
+
+
+def _put(rewriting: Rewriting, made: _Made, wanted: Collection[str]) -> None:
+    for fold, scale in made.moves:
+        for owner in (fold.producer, *fold.consumers):
+            if owner not in wanted:
+                rewriting.apply(folded_owner(float_tensors(rewriting.module, owner), fold, owner, scale))
+    for name, layer in made.layers.items():
+        rewriting.put(name, layer)
+
+
+def _made(
+    module: nn.Module,
+    layout: ModelLayout,
+    block: str,
+    names: tuple[str, ...],
+    earlier: set[str],
+    wanted: Mapping[str, nn.Module],
+    config: AWQ,
+    calibration: CalibrationSet,
+) -> tuple[dict[str, float], _Made]:
+    """Ratios, and what becomes of a block; layers of `earlier` blocks can take no scale."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
     unclipped = {name for site in layout.attention for name in (site.query, site.key)}
-    scaled, ratios = copy.deepcopy(module), {}
-    for block, names in stages(layout, list(linears)).items():
-        calls = record_calls(module, layout, block, calibration)
-        folds = [fold for fold in _folds_of(layout, names, linears) if not _is_rounded(scaled, fold.producer)]
-        seen, judged = _look(module, block, names, folds, calls)
-        scales, own = {name: torch.ones(linears[name].in_features) for name in names}, {}
-        for fold in folds:
-            ratio, scale = _search(module, fold, [n for n in fold.consumers if n in names], seen, judged, config)
-            ratios[fold.producer] = ratio
-            if ratio:
-                fold_(scaled, fold, scale)
-                scales |= {name: fold.expand(scale) for name in fold.consumers if name in names}
-        foldable = {name for fold in layout.folds if not _is_rounded(scaled, fold.producer) for name in fold.consumers}
-        for name in names if config.input_scales else ():
-            if name not in foldable and name in seen.total:
-                ratios[name], scale = _search_alone(linears[name], name, seen, config)
-                if ratios[name]:
-                    own[name] = scales[name] = scale
-                    with torch.no_grad():
-                        scaled.get_submodule(name).weight.mul_(scale)
-        for name in names:
-            layer = scaled.get_submodule(name)
-            gram = seen.gram.get(name, torch.zeros(layer.in_features, layer.in_features))
-            group = group_of(layer.in_features, config.group_size)
-            steps = 1 if name in unclipped else config.clip_steps
-            gram = gram / (scales[name] * scales[name].unsqueeze(1))
-            coded = clip_and_code(layer.weight.detach(), gram, config.weight_bits, config.clip, group, steps)
-            options = {"activation_bits": config.activation_bits, "backend": backend, "around": Around(own.get(name))}
-            replace_(scaled, name, QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options))
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics={"ratios": ratios}, module=scaled)
+    calls = record_calls(module, layout, block, calibration)
+    folds = [fold for fold in _folds_of(layout, names, wanted) if fold.producer not in earlier]
+    seen, judged = _look(module, block, names, folds, calls)
+    del calls
+    made, scaled, ratios = _Made(), sharing_copy(module), {}
+    scales, own = {name: torch.ones(module.get_submodule(name).in_features) for name in names}, {}
+    for fold in folds:
+        ratio, scale = _search(module, fold, [n for n in fold.consumers if n in names], seen, judged, config)
+        ratios[fold.producer] = ratio
+        if ratio:
+            made.moves.append((fold, scale))
+            fold_(scaled, fold, scale)
+            scales |= {name: fold.expand(scale) for name in fold.consumers if name in names}
+    judged.clear()
+    foldable = {name for fold in layout.folds if fold.producer not in earlier for name in fold.consumers}
+    for name in names if config.input_scales else ():
+        if name not in foldable and name in seen.total:
+            ratios[name], scale = _search_alone(module.get_submodule(name), name, seen, config)
+            if ratios[name]:
+                own[name] = scales[name] = scale
+                apply_(scaled, {f"{name}.weight": scaled.get_submodule(name).weight.detach() * scale})
+    for name in names:
+        layer = scaled.get_submodule(name)
+        gram = seen.gram.pop(name, None)
+        gram = torch.zeros(layer.in_features, layer.in_features) if gram is None else gram
+        group = group_of(layer.in_features, config.group_size)
+        steps = 1 if name in unclipped else config.clip_steps
+        gram.div_(scales[name] * scales[name].unsqueeze(1))
+        coded = clip_and_code(layer.weight.detach(), gram, config.weight_bits, config.clip, group, steps)
+        options = {"activation_bits": config.activation_bits, "backend": backend, "around": Around(own.get(name))}
+        made.layers[name] = QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options)
+    return ratios, made
 
 
 def candidate_scale(importance: torch.Tensor, ratio: float) -> torch.Tensor:
@@ -164,11 +231,6 @@ def _folds_of(layout: ModelLayout, names: tuple[str, ...], wanted: Mapping[str, 
         if consumers and consumers <= set(names) and not (isinstance(fold, ValueFold) and fold.repeats > 1):
             found.append(fold)
     return found
-
-
-def _is_rounded(module: nn.Module, name: str) -> bool:
-    """Whether a layer belongs to an earlier block, and can take no scale any more."""
-    return isinstance(module.get_submodule(name), QuantLinear)
 
 
 _Judged = dict[str, tuple[str, list[Call], list[torch.Tensor]]]
