@@ -52,7 +52,7 @@ class Candidates:
         widths = [width for width in self.bits if width < 16]
         changes = torch.empty(len(widths), *weight.shape)
         for change, width in zip(changes, widths, strict=True):
-            torch.sub(self._at(name, layer, width, slice(None)), weight, out=change)
+            change.copy_(self._at(name, layer, width, slice(None))).sub_(weight)
         return changes
 
     def channel(self, name: str, layer: nn.Linear, channel: int) -> torch.Tensor:
@@ -105,9 +105,9 @@ def compensated(
         moments, found = _moments(module, layout, {name: linears[name] for name in part}, calibration)
         means |= {name: mean.float() for name, (mean, _) in found.items()}
         for name in part:
-            seen = moments.pop(name)
-            seen = _around(seen, *found[name]) if name in found else seen
-            codes[name] = round_rows(linears[name].weight.detach().float(), seen, widths, clip, damp)
+            if name in found:
+                moments[name] = _around(moments[name], *found[name])
+            codes[name] = round_rows(linears[name].weight.detach(), moments.pop(name), widths, clip, damp)
     return Candidates(bits, codes, means)
 
 
@@ -130,9 +130,12 @@ def round_rows(
     dead = power == 0
     order = torch.where(dead, 1.0, power).argsort(descending=True, stable=True)
     factor = inverse_factor(moments, order, damp)
-    rest = torch.where(dead, 0.0, weight.double())[:, order].t().repeat(1, len(widths)).contiguous()
-    fitted = torch.where(dead, 0.0, weight.float()).unsqueeze(1)
-    grids = [fit_grid(fitted, width, clip) for width in widths]
+    del moments
+    weight = torch.where(dead, 0.0, weight.float())
+    grids = [fit_grid(weight.unsqueeze(1), width, clip) for width in widths]
+    weight = weight[:, order].t()
+    rest = weight.double().repeat(1, len(widths)).contiguous()
+    del weight
     scale = torch.cat([grid.scale.flatten() for grid in grids]).double()
     zero = 0.0 if grids[0].zero is None else torch.cat([grid.zero.flatten() for grid in grids]).double()
     low, high = (torch.tensor([code_range(w)[end] for w in widths]).double().repeat_interleave(rows) for end in (0, 1))

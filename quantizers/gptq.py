@@ -18,6 +18,7 @@ from torch import nn
 from quantizers.blocks import check_inputs, record_calls, stages, watched
 from quantizers.calibration import CalibrationSet
 from quantizers.grids import Clip, Coded, Grid, fit_grid, grouped_rows, round_to
+from quantizers.grids import coded as on_grid
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
 from quantizers.plan import Plan, Rewriting, uniform_bits
@@ -125,7 +126,7 @@ def gptq(
 
     Inputs that are always zero get weights of zero. Raises ValueError for a group size that does not divide I.
     """
-    columns = weight.shape[1]
+    rows, columns = weight.shape
     power = moments.diagonal().double()
     dead = power == 0
     order = torch.where(dead, 1.0, power).argsort(descending=True, stable=True) if act_order else torch.arange(columns)
@@ -133,14 +134,15 @@ def gptq(
     weight = torch.where(dead, 0.0, weight.double())
     group = group_size or columns
     static = fit_grid(grouped_rows(weight.float(), group_size), bits, clip)
-    solver = _Solver(weight[:, order], factor, bits)
+    weight = weight[:, order]
+    solver = _Solver(weight, factor, bits)
     grids = [Grid(*(None if part is None else part[:, g].double() for part in static)) for g in range(columns // group)]
     refit = clip if not act_order and group < columns else None
     # Blocks end where groups end, so that a grid is always fitted to weights that took every error so far.
     step = max(group, block_columns // group * group) if refit else block_columns
     for start in range(0, columns, step):
         solver.round_block(start, min(start + step, columns), order // group, grids, group, refit)
-    codes = torch.empty(weight.shape, dtype=torch.int8)
+    codes = torch.empty(rows, columns, dtype=torch.int8)
     codes[:, order] = solver.codes
     scale = torch.cat([grid.scale for grid in grids], dim=1).float()
     zero = None if grids[0].zero is None else torch.cat([grid.zero for grid in grids], dim=1).to(torch.int8)
@@ -206,10 +208,9 @@ def _error_share(
 ) -> float | None:
     """Error of the codes in units of that of rounding to nearest; None if that has none."""
     grid = fit_grid(grouped_rows(weight.float(), group), config.weight_bits, config.clip)
-    nearest = round_to(grouped_rows(weight.float(), group), grid, config.weight_bits)
-    plain = (nearest if grid.zero is None else nearest - grid.zero) * grid.scale
-    errors = []
-    for values in (coded.values(), plain.flatten(1)):
-        difference = (values - weight.float()).double()
-        errors.append(((difference @ moments.double()) * difference).sum().item())
+    nearest = on_grid(grouped_rows(weight.float(), group), grid, config.weight_bits)
+    moments, errors = moments.double(), []
+    for values in (coded, nearest):
+        difference = (values.values() - weight.float()).double()
+        errors.append((difference @ moments).mul_(difference).sum().item())
     return errors[0] / errors[1] if errors[1] > 0 else None

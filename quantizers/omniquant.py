@@ -82,7 +82,7 @@ def plan_omniquant(
     config: OmniQuant,
     calibration: CalibrationSet,
 ) -> Plan:
-    """How to fit; rewriting tells per block the loss at the start and the least. Raises LayoutError for a wrong fold."""
+    """How to fit; rewriting tells per block the loss at the start and the least. Raises LayoutError as others do."""
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
     check_inputs(module, layout, linears, calibration)

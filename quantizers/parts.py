@@ -1,4 +1,4 @@
-"""Large networks in parts: the layers that are worked on at once, so that what is known of them fits beside the network.
+"""Large networks in parts: layers that are worked on at once, so that what is known of them fits beside the network.
 
 What QVLA knows of a layer while it measures takes more than its weight does: codes at every width, and before that
 second moments of its inputs. Parts that must be rewritten together, because their calls lie between each other's, form

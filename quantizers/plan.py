@@ -33,10 +33,19 @@ class Rewriting:
     @torch.no_grad()
     def apply(self, changed: Mapping[str, torch.Tensor]) -> None:
         """Give parameters new values, in their own types."""
-        before = dict(self.module.named_parameters())
-        apply_(self.module, changed)
-        after = dict(self.module.named_parameters())
-        self._changed |= {name for name in changed if name in after and not torch.equal(before[name], after[name])}
+        for name, value in changed.items():
+            before = self.module.get_parameter(name)
+            apply_(self.module, {name: value})
+            if not torch.equal(before, self.module.get_parameter(name)):
+                self._changed.add(name)
+
+    def adopt(self, copy: nn.Module) -> None:
+        """Take over the parameters that a sharing copy has to itself; it shares all with the network then."""
+        for name, value in copy.named_parameters():
+            if value is not self.module.get_parameter(name):
+                self.apply({name: value})
+                owner, _, attribute = name.rpartition(".")
+                copy.get_submodule(owner).register_parameter(attribute, self.module.get_parameter(name))
 
     def moved(self) -> tuple[str, ...]:
         """Parameters that `apply` changed and that no replaced layer has, in the order of the network."""

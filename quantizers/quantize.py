@@ -136,7 +136,8 @@ def quantize_(
     else:
         found = planned.rewrite(rewriting)
         planned = replace(planned, diagnostics=planned.diagnostics | found)
-    replacements, moved = {site: layer for site, layer in wanted.items() if site in rewriting.replaced}, rewriting.moved()
+    replacements = {site: layer for site, layer in wanted.items() if site in rewriting.replaced}
+    moved = rewriting.moved()
     if not replacements:
         backend, backend_reason = "none", None
     if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
@@ -144,7 +145,9 @@ def quantize_(
 
     notes = {name.rpartition(".")[0]: "a neighbour or a correction was folded into it" for name in moved}
     notes = planned.notes | notes
-    layers = tuple(_layer_audit(site, linears[site.name], bytes_before, reasons, notes, planned) for site in layout.linears)
+    layers = tuple(
+        _layer_audit(site, linears[site.name], bytes_before, reasons, notes, planned) for site in layout.linears
+    )
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
     diagnostics = planned.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import nn
 
 from quantizers.attention_matching import Limits, attention_parts, match_, watch

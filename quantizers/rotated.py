@@ -57,8 +57,7 @@ def plan_rotated(
         check_inputs(module, layout, linears, calibration)
 
     def rewrite(rewriting: Rewriting) -> dict[str, Any]:
-        own = dict(rewriting.module.named_parameters())
-        rewriting.apply({name: rotated for name, rotated in made.module.named_parameters() if rotated is not own[name]})
+        rewriting.adopt(made.module)
         made.module = rewriting.module
         _round_(made, rewriting, layout, list(linears), recipes, scales, config, calibration, backend)
         return {}
