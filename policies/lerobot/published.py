@@ -34,4 +34,4 @@ GROOT = LeRobotFamily("groot-n1.5", {
     "libero_object": "liorbenhorin-nv/groot-libero_object-64_40000",
     "libero_goal": "aractingi/libero-groot-goal",
     "libero_10": "liorbenhorin-nv/groot-libero_10-64_40000"})
-"""NVIDIA has published none of N1.5 for LIBERO; these are of people who wrote LeRobot's class."""
+"""Those that there are in LeRobot's format; they are of its community."""

@@ -37,8 +37,10 @@ TEMPLATE = ("{% for message in messages %}{% set seen = namespace(count=0) %}{% 
             "{% if part['type'] == 'image' %}{% set seen.count = seen.count + 1 %}<image-{{ seen.count }}>"
             "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}")
 """A chat that marks the place of each picture as the Eagle's does."""
+GAIN = 0.3
+"""By how much a matrix changes the size of what it is given; with more, times a float apart give other actions."""
 SPREAD = 0.05
-"""Standard deviation of what is added to LeRobot's own first weights."""
+"""Standard deviation of weights that are no matrices."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +82,23 @@ def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
     torch.manual_seed(seed)
     kinds = {"smolvla": smol.build, "groot": groot.build}
     _, network = kinds.get(sizes.kind, pi.build)(sizes.kind, config, sizes.network)
-    draw_(network, anew=sizes.kind == "groot")
+    draw_(network)
     before = "_groot_model." if sizes.kind == "groot" else ""
     save_file({before + name.removeprefix("model."): value.contiguous()
                for name, value in network.state_dict().items()}, folder / "model.safetensors")
 
 
 @torch.no_grad()
-def draw_(network: nn.Module, anew: bool) -> None:
-    """Add noise to the weights, or draw them `anew` where they are whatever was in memory."""
-    for name, parameter in network.named_parameters():
-        if anew and parameter.ndim == 1 and name.endswith("norm.weight"):
-            parameter.fill_(1.0)
-        elif anew:
-            parameter.zero_()
-        # LeRobot's modulations begin at zero, which would hide whether a fold moves through them.
-        width = parameter.shape[-1] if anew and parameter.ndim == 2 else SPREAD ** -2
-        parameter.add_(torch.randn_like(parameter), alpha=width ** -0.5)
+def draw_(network: nn.Module) -> None:
+    """Draw all weights: matrices by their width, norms about one, the rest small."""
+    for part in network.modules():
+        kind = type(part).__name__
+        for name, parameter in part.named_parameters(recurse=False):
+            # Gemma's norms multiply by 1 + weight. What begins at zero elsewhere, such as the modulations of a
+            # diffusion transformer, would hide here whether a fold moves through it.
+            first = 1.0 if "Norm" in kind and "Gemma" not in kind and name == "weight" else 0.0
+            spread = GAIN * parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else SPREAD
+            parameter.normal_(first, spread)
 
 
 def _write_tokenizer(folder: Path, special: Mapping[str, str]) -> PreTrainedTokenizerFast:
