@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,7 @@ def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
     if sizes.vlm is not None:
         _write_smolvlm(folder / "vlm", tokenizer, dict(sizes.vlm))
         own |= {"vlm_model_name": str(folder / "vlm"), "load_vlm_weights": False}
-    camera = PolicyFeature(FeatureType.VISUAL, (3, 256, 256))
-    config = make_policy_config(
-        sizes.kind, device="cpu", push_to_hub=False, **own,
-        input_features={"observation.images.image": camera, "observation.images.image2": camera,
-                        "observation.state": PolicyFeature(FeatureType.STATE, (8,))},
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (7,))})
+    config = made_config(replace(sizes, config=own))
     config.save_pretrained(folder)
     _write_pipelines(folder, config)
     if sizes.network is not None:
@@ -86,6 +81,16 @@ def write(folder: Path, sizes: Sizes, seed: int = 0) -> None:
     before = "_groot_model." if sizes.kind == "groot" else ""
     save_file({before + name.removeprefix("model."): value.contiguous()
                for name, value in network.state_dict().items()}, folder / "model.safetensors")
+
+
+def made_config(sizes: Sizes) -> Any:
+    """LeRobot's config of a policy with these sizes."""
+    camera = PolicyFeature(FeatureType.VISUAL, (3, 256, 256))
+    return make_policy_config(
+        sizes.kind, device="cpu", push_to_hub=False, **sizes.config,
+        input_features={"observation.images.image": camera, "observation.images.image2": camera,
+                        "observation.state": PolicyFeature(FeatureType.STATE, (8,))},
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (7,))})
 
 
 @torch.no_grad()
