@@ -16,9 +16,9 @@ from quantizers.refinement import refine
 if TYPE_CHECKING:
     from quantizers.qvla import QVLA
 
-_SCALE_BYTES = 4
+_SCALE_BYTES = 2
 _ZERO_BYTES = 1
-_POSITION_BYTES = 4
+_WIDTH_BYTES = 1
 _ROUNDS = 20
 
 
@@ -46,13 +46,13 @@ def choose_levels(error: np.ndarray, linears: Mapping[str, nn.Linear], config: Q
 
 
 def sizes(linears: Mapping[str, nn.Linear], config: QVLA) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float64[C, L] each: bits of a channel, bits of all its weights, and bytes with scale and position."""
+    """float64[C, L] each: bits of a channel, bits of all its weights, and bytes with scale and width."""
     rows = np.array([layer.out_features for layer in linears.values()])
     inputs = np.repeat([layer.in_features for layer in linears.values()], rows)
     bits = np.array(config.bits, dtype=np.float64)
     scale_bytes = _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
     table = {
-        count: [row_bytes(count, b) + _POSITION_BYTES + (scale_bytes if b in CODE_BITS else 0) for b in config.bits]
+        count: [row_bytes(count, b) + _WIDTH_BYTES + (scale_bytes if b in CODE_BITS else 0) for b in config.bits]
         for count in set(inputs.tolist())
     }
     in_bytes = np.array([table[count] for count in inputs.tolist()], dtype=np.float64)

@@ -78,10 +78,12 @@ class Candidates:
         return Coded(*(None if part is None else part[rows] for part in self.codes[name][width])).values()
 
 
-def nearest(linears: Mapping[str, nn.Linear], bits: tuple[int, ...], clip: Clip) -> Candidates:
-    """Each weight rounded by itself."""
+def nearest(
+    linears: Mapping[str, nn.Linear], bits: tuple[int, ...], clip: Clip, half_scales: bool = True
+) -> Candidates:
+    """Each weight rounded by itself; `half_scales` as for `quantizers.grids.fit_grid`."""
     coded = [width for width in bits if width in CODE_BITS]
-    codes = {name: {width: quantize_rows(layer.weight, width, clip) for width in coded}
+    codes = {name: {width: quantize_rows(layer.weight, width, clip, half_scales=half_scales) for width in coded}
              for name, layer in linears.items()}
     _check_half(linears, bits)
     return Candidates(bits, codes, {})

@@ -43,11 +43,14 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
     return x + (x.round() - x).detach()
 
 
-def lwc_grid(grouped: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, bits: int) -> Grid:
-    """The grid of float32[O, G, N] whose range is cut by the sigmoids of two logits float32[O, G, 1] each."""
+def lwc_grid(
+    grouped: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, bits: int, half_scales: bool = True
+) -> Grid:
+    """The grid of float32[O, G, N] whose range is cut by the sigmoids of two logits float32[O, G, 1] each;
+    `half_scales` as for `quantizers.grids.fit_grid`, with the gradient of scales that are not rounded."""
     highest = grouped.amax(dim=2, keepdim=True).clamp_min(0.0) * upper.sigmoid()
     lowest = grouped.amin(dim=2, keepdim=True).clamp_max(0.0) * lower.sigmoid()
-    return minmax_grid(lowest, highest, bits)
+    return minmax_grid(lowest, highest, bits, half_scales)
 
 
 def on_grid(grouped: torch.Tensor, grid: Grid, bits: int) -> torch.Tensor:

@@ -52,7 +52,7 @@ class QVLA:
     bits: tuple[Literal[0, 2, 4, 8, 16], ...] = (0, 2, 4, 8, 16)
     """Widths that a channel may get, growing."""
     target_bits: float = 4.0
-    """The budget; for one of bytes, mean bits per weight with scales and positions."""
+    """The budget; for one of bytes, mean bits per weight with scales and widths."""
     budget: Literal["bytes", "mean_bits", "channel_bits"] = "mean_bits"
     """What `target_bits` limits: the bytes, the mean bits over channels and over weights, or over channels alone, which
     is how the paper and the released code count."""
@@ -168,7 +168,8 @@ def candidates_of(
     """The rows of the named layers of `module` at every width."""
     linears = {name: module.get_submodule(name) for name in names}
     if config.rounding == "nearest":
-        return nearest(linears, config.bits, config.clip)
+        # The proxy of the released code is that of scales in float32.
+        return nearest(linears, config.bits, config.clip, half_scales=config.sensitivity != "gram")
     return compensated(module, layout, linears, calibration, config.bits, config.clip, config.damp)
 
 

@@ -130,7 +130,7 @@ def test_a_layer_without_a_neighbour_keeps_its_scale_and_pays_for_it():
     audit = quantize_(module, layout, parse_method("awq:w3,group=8"), CalibrationSet.of([{"x": x}]))
     layer = module[0]
     assert layer.input_scale.shape == (16,)
-    assert audit.layers[0].metadata_bytes == 6 * 2 * (4 + 1) + 16 * 4
+    assert audit.layers[0].metadata_bytes == 6 * 2 * (2 + 1) + 16 * 4
     without, layout, _ = one_layer()
     quantize_(without, layout, parse_method("awq:w3,group=8,input_scales=false"), CalibrationSet.of([{"x": x}]))
     assert without[0].input_scale is None
