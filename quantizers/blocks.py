@@ -7,7 +7,7 @@ decision are all recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +129,56 @@ def observe(
         for batch in calibration.batches:
             samples += len(layout.forward(module, batch))
     return samples
+
+
+def check_inputs(
+    module: nn.Module, layout: ModelLayout, names: Iterable[str], calibration: CalibrationSet
+) -> None:
+    """Raise ValueError if one of the named layers sees NaN or infinity on the calibration set."""
+    observe(module, layout, list(names), calibration, lambda _name, _x: None)
+
+
+def in_turn(
+    module: nn.Module, layout: ModelLayout, blocks: Sequence[str], calibration: CalibrationSet
+) -> list[tuple[str, ...]]:
+    """The blocks in groups: whoever rewrites a group changes the inputs of later groups only.
+
+    Blocks whose calls lie between each other's, as those of a network that runs once for each denoising step, or that
+    are named in another order than they are called, share a group. One sample of the calibration set shows it.
+    """
+    calls: list[str] = []
+    handles = [module.get_submodule(block).register_forward_pre_hook(lambda *_, block=block: calls.append(block))
+               for block in blocks]
+    try:
+        with torch.no_grad():
+            layout.forward(module, next(calibration.in_batches(1)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    groups: list[tuple[str, ...]] = []
+    ends: list[int] = []
+    for block in blocks:
+        at = [index for index, called in enumerate(calls) if called == block]
+        first, last = (at[0], at[-1]) if at else (len(calls), -1)
+        group: tuple[str, ...] = (block,)
+        while ends and first < ends[-1]:
+            group, last = groups.pop() + group, max(last, ends.pop())
+        groups.append(group)
+        ends.append(max(last, ends[-1] if ends else -1))
+    return groups
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let no parameter of `module` ask for a gradient while the context lasts."""
+    asking = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

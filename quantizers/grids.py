@@ -135,8 +135,8 @@ def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor
     groups = scale.shape[1]
     steps = codes.reshape(rows, groups, width // groups).float()
     if zero is not None:
-        steps = steps - zero.unsqueeze(-1).float()
-    return (steps * scale.unsqueeze(-1)).reshape(rows, width)
+        steps.sub_(zero.unsqueeze(-1).float())
+    return steps.mul_(scale.unsqueeze(-1)).reshape(rows, width)
 
 
 def half_rows(weight: torch.Tensor) -> torch.Tensor:

@@ -8,21 +8,19 @@ the values, and a scale between queries and keys. LET is folded away at the end.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from quantizers.blocks import record_calls, stages
+from quantizers.blocks import check_inputs, frozen, record_calls, stages
 from quantizers.calibration import CalibrationSet
-from quantizers.folds import apply_
 from quantizers.grids import coded, grouped_rows
 from quantizers.layout import ModelLayout, Role
 from quantizers.learned import LearnedBlock, best_of_training, lwc_grid
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.preserved import check_folds
 from quantizers.scope import (
     BackendChoice,
@@ -33,6 +31,7 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
+from quantizers.sharing import sharing_copy
 
 
 @dataclass(frozen=True)
@@ -83,25 +82,49 @@ def plan_omniquant(
     config: OmniQuant,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The fitted copy, and per block the loss at the start and the least. Raises LayoutError for a wrong fold."""
+    """How to fit; rewriting tells per block the loss at the start and the least. Raises LayoutError as others do."""
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
+    check_inputs(module, layout, linears, calibration)
+    blocks = stages(layout, list(linears))
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        # Blocks are fitted to what full precision answers, so its layers stay until the last block is done.
+        rough = Rewriting(sharing_copy(rewriting.module))
+        with frozen(rewriting.module):
+            losses = {block: _fit_(rough, rewriting.module, layout, block, names, config, calibration)
+                      for block, names in blocks.items()}
+        moved = dict(rough.module.named_parameters())
+        rewriting.apply({name: moved[name] for name in rough.moved()})
+        for name in (name for names in blocks.values() for name in names):
+            rewriting.put(name, rough.replaced.pop(name))
+        return {"block_loss": losses}
+
+    return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
+
+
+def _fit_(
+    rough: Rewriting,
+    full: nn.Module,
+    layout: ModelLayout,
+    block: str,
+    names: tuple[str, ...],
+    config: OmniQuant,
+    calibration: CalibrationSet,
+) -> dict[str, float | None]:
+    """Fit a block of the network that is rounded up to there, and round it; return the losses."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    quantized, losses = copy.deepcopy(module).requires_grad_(False), {}
-    for block, names in stages(layout, list(linears)).items():
-        full = record_calls(module, layout, block, calibration, config.batch_size)
-        rough = record_calls(quantized, layout, block, calibration, config.batch_size)
-        groups = {name: group_of(linears[name].in_features, config.group_size) for name in names}
-        learned = LearnedBlock(quantized, layout, block, groups, full, config)
-        losses[block] = best_of_training(learned, module.get_submodule(block), full, rough, config)
-        with torch.no_grad():
-            tensors = learned.moved()
-        apply_(quantized, {name: tensor for name, tensor in tensors.items() if name in learned.changed})
-        for name in names:
-            grouped = grouped_rows(tensors[f"{name}.weight"], groups[name])
-            codes = coded(grouped, lwc_grid(grouped, *learned.logits(name), config.weight_bits), config.weight_bits)
-            bias = quantized.get_submodule(name).bias
-            options = {"activation_bits": config.activation_bits, "backend": backend}
-            replace_(quantized, name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
-    found = {"block_loss": losses}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=quantized)
+    calls, seen = (record_calls(m, layout, block, calibration, config.batch_size) for m in (full, rough.module))
+    groups = {name: group_of(full.get_submodule(name).in_features, config.group_size) for name in names}
+    learned = LearnedBlock(rough.module, layout, block, groups, calls, config)
+    losses = best_of_training(learned, full.get_submodule(block), calls, seen, config)
+    with torch.no_grad():
+        tensors = learned.moved()
+    rough.apply({name: tensor for name, tensor in tensors.items() if name in learned.changed})
+    for name in names:
+        grouped = grouped_rows(tensors[f"{name}.weight"], groups[name])
+        codes = coded(grouped, lwc_grid(grouped, *learned.logits(name), config.weight_bits), config.weight_bits)
+        bias = rough.module.get_submodule(name).bias
+        options = {"activation_bits": config.activation_bits, "backend": backend}
+        rough.put(name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
+    return losses

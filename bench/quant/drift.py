@@ -113,10 +113,10 @@ class Drifts:
         """What QVLA does; sensitivities are measured once for all budgets."""
         plain, linears = QVLA(), self.scope(config)
         key = fold, dataclasses.replace(config, **{name: getattr(plain, name) for name in _ALLOCATION_FIELDS})
+        layout, calibration = self.policy.layout, self.folds[fold][0]
         if key not in self._measured:
-            calibration = self.folds[fold][0]
-            self._measured[key] = measure(self.full, self.policy.layout, linears, config, calibration)
-        return allocate_widths(self.full, linears, config, self._measured[key])
+            self._measured[key] = measure(self.full, layout, linears, config, calibration)
+        return allocate_widths(layout, linears, config, calibration, self._measured[key])
 
 
 def table(drifts: Drifts) -> None:
