@@ -37,8 +37,6 @@ TEMPLATE = ("{% for message in messages %}{% set seen = namespace(count=0) %}{% 
             "{% if part['type'] == 'image' %}{% set seen.count = seen.count + 1 %}<image-{{ seen.count }}>"
             "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}")
 """A chat that marks the place of each picture as the Eagle's does."""
-GAIN = 0.3
-"""By how much a matrix changes the size of what it is given; with more, times a float apart give other actions."""
 SPREAD = 0.05
 """Standard deviation of weights that are no matrices."""
 
@@ -95,15 +93,16 @@ def made_config(sizes: Sizes) -> Any:
 
 @torch.no_grad()
 def draw_(network: nn.Module) -> None:
-    """Draw all weights: matrices by their width, norms about one, the rest small."""
+    """Draw all weights: matrices that keep the size of what they are given, norms about one, the rest small."""
     for part in network.modules():
         kind = type(part).__name__
         for name, parameter in part.named_parameters(recurse=False):
             # Gemma's norms multiply by 1 + weight. What begins at zero elsewhere, such as the modulations of a
             # diffusion transformer, would hide here whether a fold moves through it.
             first = 1.0 if "Norm" in kind and "Gemma" not in kind and name == "weight" else 0.0
-            spread = GAIN * parameter.shape[-1] ** -0.5 if parameter.ndim == 2 else SPREAD
-            parameter.normal_(first, spread)
+            # A convolution has four axes; of three the first is the robot, the second the input.
+            inputs = parameter[0].numel() if parameter.ndim == 4 else parameter.shape[1] if parameter.ndim > 1 else None
+            parameter.normal_(first, SPREAD if inputs is None else inputs ** -0.5)
 
 
 def _write_tokenizer(folder: Path, special: Mapping[str, str]) -> PreTrainedTokenizerFast:

@@ -54,6 +54,18 @@ def test_the_sizes_come_from_the_base_model_and_the_eagle_that_the_checkpoint_na
     assert np.array_equal(*chunks)
 
 
+def test_actions_and_state_have_the_units_of_the_checkpoints_statistics(checkpoint, folder):
+    whole = Groot(f"libero_object={checkpoint('groot')}").act([seen(0)])
+    path, = folder.glob("policy_postprocessor_step_*.safetensors")
+    save_file({name: value / 4 for name, value in load_file(path).items()}, path)
+    quarter = Groot(f"libero_object={folder}").act([seen(0)])
+    inside = np.abs(whole) < 1  # the rest is clipped
+    assert inside.sum() > 10 and np.allclose(quarter[inside], whole[inside] / 4, atol=1e-6)
+    path, = folder.glob("policy_preprocessor_step_*.safetensors")
+    save_file({name: value * 3 for name, value in load_file(path).items()}, path)
+    assert not np.allclose(Groot(f"libero_object={folder}").act([seen(0)]), quarter, atol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "changed", "reason"), [
     ("tokenizer/processor_config.json", {"tokens_per_tile": 5}, "8 places for pictures"),
     ("sizes.json", {"eagle": {"text_config": {"architectures": ["LlamaForCausalLM"]}, "vision_config": {}}},
