@@ -18,9 +18,10 @@ from torch import nn
 from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
 from quantizers.gptq import inverse_factor
-from quantizers.grids import CODE_BITS, Clip, Coded, code_range, fit_grid, half_rows, quantize_rows
+from quantizers.grids import CODE_BITS, Clip, Coded, code_range, fit_grid, half_rows, half_scale, quantize_rows
 from quantizers.layout import ModelLayout
 from quantizers.parts import cut, limit_bytes
+from quantizers.stored import fits_half
 
 _BLOCK_COLUMNS = 64
 
@@ -58,6 +59,11 @@ class Candidates:
     def channel(self, name: str, layer: nn.Linear, channel: int) -> torch.Tensor:
         """float32[L, I]: one row of `layer` at each width."""
         return torch.cat([self._at(name, layer, width, slice(channel, channel + 1)) for width in self.bits])
+
+    def wide(self) -> set[str]:
+        """Layers with a scale that float16 cannot hold."""
+        return {name for name, codes in self.codes.items()
+                if not all(fits_half(half_scale(coded.scale)) for coded in codes.values())}
 
     def bias(self, name: str, layer: nn.Linear, level: torch.Tensor) -> torch.Tensor | None:
         """float32[O], the bias of `layer` if its rows get the widths of `level` int64[O]; None if it has none.

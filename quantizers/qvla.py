@@ -110,6 +110,8 @@ class Measured:
     for those of all layers would take more memory than the network."""
     check: exact.Comparison
     """Their sensitivities, and how well they were estimated."""
+    wide: frozenset[str]
+    """Layers with a scale that float16 cannot hold, whose scales take four bytes."""
 
 
 def plan_qvla(
@@ -136,7 +138,7 @@ def measure(
     drawn = exact.drawn(linears, config)
     values: dict[str, torch.Tensor] = {}
     rows: dict[exact.Channel, exact.Row] = {}
-    candidates = None
+    candidates, wide = None, set()
 
     def rows_of(channels: Sequence[exact.Channel]) -> dict[exact.Channel, exact.Row]:
         found = {}
@@ -156,10 +158,11 @@ def measure(
             values |= action_sensitivity(module, layout, own, calibration, made, config.probes, config.seed,
                                          lean=parts.several())
         rows |= _rows(made, linears, [channel for channel in drawn if channel[0] in names])
+        wide |= made.wide()
         candidates = None if parts.several() else made
     values, rows = {name: values[name] for name in linears}, {channel: rows[channel] for channel in drawn}
-    return Measured(parts, candidates, exact.compare(module, layout, linears, calibration, config.bits, rows, rows_of,
-                                                     values, config))
+    check = exact.compare(module, layout, linears, calibration, config.bits, rows, rows_of, values, config)
+    return Measured(parts, candidates, check, frozenset(wide))
 
 
 def candidates_of(
@@ -193,7 +196,7 @@ def allocate_widths(
     weighed = error.clone()
     if config.bits[0] == 0:
         weighed[:, 0] *= config.prune_penalty
-    level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config))
+    level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config, measured.wide))
     levels = dict(zip(linears, level.split([layer.out_features for layer in linears.values()]), strict=True))
     widths = torch.tensor(config.bits)
     bits = {name: widths[part] for name, part in levels.items()}

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from bench.drift import compare_actions
-from bench.quant.figure import figure
+from bench.figure import figure
 from bench.sources.source import BATCH
 from policies.registry import POLICIES, policy_class
 from quantizers.audit import QuantAudit
