@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from quantizers.blocks import check_inputs, frozen, record_calls, stages
+from quantizers.blocks import Call, chain, check_inputs, frozen, record_calls, stages
 from quantizers.calibration import CalibrationSet
 from quantizers.grids import coded, grouped_rows
 from quantizers.layout import ModelLayout, Role
@@ -31,7 +31,6 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
-from quantizers.sharing import sharing_copy
 
 
 @dataclass(frozen=True)
@@ -87,44 +86,52 @@ def plan_omniquant(
     check_folds(module, layout, calibration)
     check_inputs(module, layout, linears, calibration)
     blocks = stages(layout, list(linears))
+    chained = chain(module, layout, list(blocks), calibration, config.batch_size)
 
     def rewrite(rewriting: Rewriting) -> dict[str, Any]:
-        # Blocks are fitted to what full precision answers, so its layers stay until the last block is done.
-        rough = Rewriting(sharing_copy(rewriting.module))
+        losses = {}
         with frozen(rewriting.module):
-            losses = {block: _fit_(rough, rewriting.module, layout, block, names, config, calibration)
-                      for block, names in blocks.items()}
-        moved = dict(rough.module.named_parameters())
-        rewriting.apply({name: moved[name] for name in rough.moved()})
-        for name in (name for names in blocks.values() for name in names):
-            rewriting.put(name, rough.replaced.pop(name))
+            # What full precision feeds a block is what the block before answered to the same, or is recorded while all
+            # of the network is in full precision.
+            known = {block: record_calls(rewriting.module, layout, block, calibration, config.batch_size)
+                     for block in blocks if block not in chained}
+            calls: list[Call] = []
+            answers: list[torch.Tensor] = []
+            for block, names in blocks.items():
+                calls = known.pop(block) if block in known else [
+                    Call((answer, *call.args[1:]), call.kwargs) for call, answer in zip(calls, answers, strict=True)]
+                losses[block], answers = _fit_(rewriting, layout, block, names, calls, config, calibration)
         return {"block_loss": losses}
 
     return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
 
 
 def _fit_(
-    rough: Rewriting,
-    full: nn.Module,
+    rewriting: Rewriting,
     layout: ModelLayout,
     block: str,
     names: tuple[str, ...],
+    calls: list[Call],
     config: OmniQuant,
     calibration: CalibrationSet,
-) -> dict[str, float | None]:
-    """Fit a block of the network that is rounded up to there, and round it; return the losses."""
+) -> tuple[dict[str, float | None], list[torch.Tensor]]:
+    """Fit a block of the network that is rounded up to there to what it answers to `calls` of full precision, and round
+    it; return the losses and those answers."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    calls, seen = (record_calls(m, layout, block, calibration, config.batch_size) for m in (full, rough.module))
-    groups = {name: group_of(full.get_submodule(name).in_features, config.group_size) for name in names}
-    learned = LearnedBlock(rough.module, layout, block, groups, calls, config)
-    losses = best_of_training(learned, full.get_submodule(block), calls, seen, config)
+    module = rewriting.module
+    seen = record_calls(module, layout, block, calibration, config.batch_size)
+    groups = {name: group_of(module.get_submodule(name).in_features, config.group_size) for name in names}
+    learned = LearnedBlock(module, layout, block, groups, calls, config)
+    with torch.no_grad():
+        answers = [call.on(module.get_submodule(block)) for call in calls]
+    losses = best_of_training(learned, answers, seen, config)
     with torch.no_grad():
         tensors = learned.moved()
-    rough.apply({name: tensor for name, tensor in tensors.items() if name in learned.changed})
+    rewriting.apply({name: tensor for name, tensor in tensors.items() if name in learned.changed})
     for name in names:
         grouped = grouped_rows(tensors[f"{name}.weight"], groups[name])
         codes = coded(grouped, lwc_grid(grouped, *learned.logits(name), config.weight_bits), config.weight_bits)
-        bias = rough.module.get_submodule(name).bias
+        bias = module.get_submodule(name).bias
         options = {"activation_bits": config.activation_bits, "backend": backend}
-        rough.put(name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
-    return losses
+        rewriting.put(name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
+    return losses, answers

@@ -16,7 +16,8 @@ from tests.quantizers.live import LiveBytes
 
 BLOCKS, WIDTH = 24, 192
 METHODS = ["rtn:w8a8", "smoothquant:alphas=0.5/0.8", "awq:w4,group=32,ratios=3,clip_steps=2", "gptq",
-           "qvla:clip=absmax,probes=1,check_channels=2", "quantvla:block=16,temperature=false,balance=false"]
+           "qvla:clip=absmax,probes=1,check_channels=2", "quantvla:block=16,temperature=false,balance=false",
+           "omniquant:epochs=1"]
 MOST = 1.8
 """Bytes of tensors that live at once over those of the network. One layer in float32 is 4 % of it here, where it is at
 most 1 % of a network of 7 billion weights; the methods that kept a copy or all layers' candidates took 2.4 to 21."""
