@@ -17,7 +17,7 @@ from quantizers.calibration import CalibrationSet
 from quantizers.layout import ModelLayout
 from quantizers.ledger import held_bytes
 
-LEAST_BYTES = 32 << 20
+LEAST_BYTES = 25 << 20
 """So much may be known at once of any network, so that the layers of a small one are one part."""
 SHARE = 0.05
 """Of a larger network, so much of its own size."""

@@ -160,6 +160,7 @@ def measure(
         rows |= _rows(made, linears, [channel for channel in drawn if channel[0] in names])
         wide |= made.wide()
         candidates = None if parts.several() else made
+        del made
     values, rows = {name: values[name] for name in linears}, {channel: rows[channel] for channel in drawn}
     check = exact.compare(module, layout, linears, calibration, config.bits, rows, rows_of, values, config)
     return Measured(parts, candidates, check, frozenset(wide))
@@ -213,6 +214,7 @@ def allocate_widths(
                 for name in names:
                     layer = rewriting.module.get_submodule(name)
                     made[name] = _packed(candidates, name, layer, levels[name], config)
+                del candidates, layer
             for name in list(made):
                 rewriting.put(name, made.pop(name))
         return {}

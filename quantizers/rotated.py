@@ -117,8 +117,8 @@ def _round_(
         if moments is None:
             coded = quantize_rows(weight, config.weight_bits, config.clip, group)
         else:
-            seen = made.moments(name, moments)
-            coded = gptq(weight, seen, config.weight_bits, config.clip, group, config.damp, act_order=True)
+            moments = made.moments(name, moments)
+            coded = gptq(weight, moments, config.weight_bits, config.clip, group, config.damp, act_order=True)
         times, scale = scales.get(name, (None, None))
         around = made.around[name]._replace(static_scale=scale, static_time=times)
         options = {"around": around, "activation_bits": config.activation_bits, "backend": backend}
