@@ -26,7 +26,7 @@ START_LOGIT = 4.0
 """Clip logits start where the sigmoid is 0.982, as published."""
 SMALLEST_SCALE = 1e-2
 """Floor of a learned scale after each step, as published."""
-LARGE = 1 << 22
+LARGE = 1 << 19
 """Weights of more numbers are rounded again when gradients come to them, instead of holding every step of it."""
 
 

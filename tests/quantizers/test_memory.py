@@ -61,7 +61,7 @@ def deep() -> tuple[Deep, ModelLayout, CalibrationSet]:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_made_of_a_network_is_never_held_beside_all_of_it(method, monkeypatch):
-    monkeypatch.setattr(parts, "LEAST_BYTES", 1 << 18)
+    monkeypatch.setattr(parts, "LEAST_BYTES", 1 << 19)
     network, layout, calibration = deep()
     with LiveBytes(network) as live:
         audit = quantize_(network, layout, parse_method(method), calibration)
