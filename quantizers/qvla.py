@@ -21,7 +21,7 @@ from quantizers.linear import QuantLinear
 from quantizers.parts import Parts, in_parts
 from quantizers.plan import Plan, Rewriting
 from quantizers.scope import BackendChoice, check_choices, resolve_backend
-from quantizers.sensitivity import action_sensitivity
+from quantizers.sensitivity import NO_GRADIENT, action_sensitivity
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of a layer's channels whose sensitivities the audit lists."""
@@ -161,6 +161,8 @@ def measure(
         wide |= made.wide()
         candidates = None if parts.several() else made
         del made
+    if config.sensitivity == "action" and parts.several() and not any(value.any() for value in values.values()):
+        raise ValueError(NO_GRADIENT)
     values, rows = {name: values[name] for name in linears}, {channel: rows[channel] for channel in drawn}
     check = exact.compare(module, layout, linears, calibration, config.bits, rows, rows_of, values, config)
     return Measured(parts, candidates, check, frozenset(wide))

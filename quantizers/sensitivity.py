@@ -26,6 +26,10 @@ from quantizers.calibration import CalibrationSet
 from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
 
+NO_GRADIENT = (
+    "the actions do not depend on any layer output in a way that can be differentiated; layout.forward must not run "
+    "under no_grad and must reach at least one of the layers to quantize"
+)
 SAMPLES_AT_ONCE = 8
 """A bound on the memory for the layer inputs and their products."""
 
@@ -45,7 +49,8 @@ def action_sensitivity(
     The deviation is summed over the action chunk and averaged over samples; 16 bits count as no deviation. Samples must
     not interact within a batch. `lean` takes one sample at a time, and computes blocks of the layout without a layer
     among `linears` again when gradients come to them instead of holding what they need: for `linears` that are a small
-    part of a large network. Raises ValueError if the actions cannot be differentiated or a layer folds samples.
+    part of a large network, of which no action need depend. Raises ValueError if the actions cannot be differentiated
+    or a layer folds samples.
     """
     if probes < 1:
         raise ValueError(f"probes is {probes}; at least 1 is needed")
@@ -57,7 +62,7 @@ def action_sensitivity(
     with frozen(module), _computed_again(module, again):
         for index, batch in enumerate(calibration.in_batches(1 if lean else SAMPLES_AT_ONCE)):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-            samples += _add_batch(module, layout, linears, batch, candidates, totals, probes, generator)
+            samples += _add_batch(module, layout, linears, batch, candidates, totals, probes, generator, lean)
     exempt = len(candidates.bits) - widths
     return {
         name: torch.cat([total / samples, total.new_zeros(exempt, total.shape[1])]) for name, total in totals.items()
@@ -103,9 +108,14 @@ def _add_batch(
     totals: Mapping[str, torch.Tensor],
     probes: int,
     generator: torch.Generator,
+    lean: bool,
 ) -> int:
     calls: list[tuple[str, torch.Tensor, torch.Tensor]] = []
     actions = _traced_forward(module, layout, linears, batch, calls)
+    if not actions.requires_grad:
+        if lean:
+            return len(actions)
+        raise ValueError(NO_GRADIENT)
     vectors, weight = _probes(actions, probes, generator)
     moves = _moves(calls, linears, candidates, len(actions))
     outputs = [y for _, _, y in calls]
@@ -186,11 +196,6 @@ def _traced_forward(
     finally:
         for handle in handles:
             handle.remove()
-    if not actions.requires_grad:
-        raise ValueError(
-            "the actions do not depend on any layer output in a way that can be differentiated; layout.forward must "
-            "not run under no_grad and must reach at least one of the layers to quantize"
-        )
     return actions
 
 
