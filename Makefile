@@ -54,7 +54,7 @@ SOURCES := bench envs policies quantizers reports tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install bench drift baseline check gate gate-baseline quantize serve bench-sim bench-quant bench-kernels \
-  bench-7b calibration pareto parity list preflight report time trials review verify assets pocket pocket-data lerobot test \
+  bench-7b bench-7b-lerobot calibration pareto parity list preflight report time trials review verify assets pocket pocket-data lerobot test \
   test-lerobot lint clean
 
 help: ## show targets and variables
@@ -163,8 +163,13 @@ bench-sim: $(STAMP) ## compare the simulator's speed with that of the stock loop
 parity: $(STAMP) ## play the same 300 actions here and in the stock environment, and compare (minutes)
 	@$(RUN_PYTHON) -m bench.parity $(ARGS)
 
+TRUESIZE = -m bench.truesize.command $(if $(OUT),--out '$(OUT)') $(if $(METHOD),--method '$(METHOD)') $(ARGS)
+
 bench-7b: $(STAMP) ## time and weigh OpenVLA, OFT and UniVLA at true size, random weights; needs a GPU (ARGS=--tiny does not)
-	@$(RUN_PYTHON) -m bench.truesize.command $(if $(OUT),--out '$(OUT)') $(if $(METHOD),--method '$(METHOD)') $(ARGS)
+	@$(RUN_PYTHON) $(TRUESIZE)
+
+bench-7b-lerobot: $(LEROBOT_STAMP) ## the same for pi0.5 and GR00T N1.5, in .venv-lerobot
+	@$(LEROBOT_VENV)/bin/python $(TRUESIZE) --models pi0.5 gr00t-n1.5
 
 calibration: $(STAMP) ## record what methods calibrate on for checkpoints of SUITE, into calibration/SUITE.npz
 	@$(RUN_PYTHON) -m bench.calibration --suite '$(SUITE)' $(if $(OUT),--out '$(OUT)') $(if $(ASSETS),--assets '$(ASSETS)') $(ARGS)
@@ -228,7 +233,7 @@ $(LEROBOT_STAMP): constraints-lerobot.txt
 	@touch $@
 
 test-lerobot: $(LEROBOT_STAMP) ## pass the tests of the policies in LeRobot's classes, in .venv-lerobot
-	$(LEROBOT_VENV)/bin/python -m pytest -W ignore tests/policies/lerobot $(ARGS)
+	$(LEROBOT_VENV)/bin/python -m pytest -W ignore tests/policies/lerobot tests/bench/truesize/test_lerobot.py $(ARGS)
 
 lint: $(STAMP) ## check style
 	$(RUN_PYTHON) -m ruff check $(SOURCES)

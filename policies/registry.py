@@ -103,6 +103,8 @@ POLICIES: Mapping[str, PolicyEntry] = {
     "pi0": _lerobot("policies.lerobot.policy:Pi0", "PI0"),
     "pi05": _lerobot("policies.lerobot.policy:Pi05", "PI05"),
     "smolvla": _lerobot("policies.lerobot.policy:SmolVLA", "SMOLVLA", replace(_PI, resize="pad to 512"), "2 GB"),
+    "groot-n1.5": _lerobot("policies.lerobot.policy:Groot", "GROOT", replace(
+        _PI, resize="bicubic to 224", horizon=16), "6 GB"),
     "expert": PolicyEntry(
         "policies.experts.expert:Expert", _EXPERT_SUITES, False, None,
         "simulator truth: it reads object poses, no images", _TRUTH),

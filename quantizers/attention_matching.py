@@ -27,6 +27,7 @@ from quantizers.calibration import CalibrationSet
 from quantizers.folds import AttentionSite, ValueFold
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
+from quantizers.plan import Rewriting
 from quantizers.preserved import LayoutError
 
 MASKED = -1e4
@@ -143,20 +144,20 @@ def balance(full: float, rough: float, limits: Limits) -> float:
 
 @torch.no_grad()
 def match_(
-    module: nn.Module,
-    full: nn.Module,
+    rewriting: Rewriting,
+    teacher: Seen,
     layout: ModelLayout,
     calibration: CalibrationSet,
     temperature: bool,
     balanced: bool,
     limits: Limits,
 ) -> dict[str, Any]:
-    """Correct the diffusion head of the quantized `module`, in place, towards `full`; return what was measured.
+    """Correct the diffusion head of a quantized network towards what `teacher` did; return what was measured.
 
     Balances are measured with the temperatures in place, so that they do not correct the same thing twice.
     """
     parts = attention_parts(layout, "dit")
-    teacher = watch(full, layout, parts, calibration)
+    module = rewriting.module
     student = watch(module, layout, parts, calibration)
     found: dict[str, Any] = {"squared_deviation": {"before": student.squared_deviation(teacher)}}
     if temperature:
@@ -164,7 +165,7 @@ def match_(
         for part in parts:
             factors = temperatures(teacher.mean_spread(part.name), student.mean_spread(part.name), limits)
             rows = factors.repeat_interleave(part.site.head_dim)
-            scale_rows_(module.get_submodule(part.site.query), rows)
+            scale_rows_(rewriting, part.site.query, rows)
             found["temperatures"][part.name] = factors.tolist()
         student = watch(module, layout, parts, calibration)
         found["squared_deviation"]["temperatures"] = student.squared_deviation(teacher)
@@ -173,21 +174,23 @@ def match_(
         for part in parts:
             factor = balance(teacher.mean_size(part.name), student.mean_size(part.name), limits)
             output = module.get_submodule(part.output)
-            scale_rows_(output, torch.full((output.out_features,), factor, dtype=torch.float64))
+            scale_rows_(rewriting, part.output, torch.full((output.out_features,), factor, dtype=torch.float64))
             found["balances"][part.name] = factor
         student = watch(module, layout, parts, calibration)
         found["squared_deviation"]["balances"] = student.squared_deviation(teacher)
     return found
 
 
-def scale_rows_(layer: nn.Linear | QuantLinear, factors: torch.Tensor) -> None:
+def scale_rows_(rewriting: Rewriting, name: str, factors: torch.Tensor) -> None:
     """Multiply the outputs of a layer by float64[O]; the codes of a packed one stay, its scales take the factors."""
+    layer = rewriting.module.get_submodule(name)
     if isinstance(layer, QuantLinear):
         _scale_packed_(layer, factors)
         return
-    layer.weight.data.copy_(layer.weight.double() * factors.unsqueeze(1))
+    changed = {f"{name}.weight": layer.weight.double() * factors.unsqueeze(1)}
     if layer.bias is not None:
-        layer.bias.data.copy_(layer.bias.double() * factors)
+        changed[f"{name}.bias"] = layer.bias.double() * factors
+    rewriting.apply(changed)
 
 
 def _scale_packed_(layer: QuantLinear, factors: torch.Tensor) -> None:

@@ -32,9 +32,9 @@ class LayerAudit:
     bytes_before: int
     """Storage as float16, with the bias."""
     bytes_after: int
-    """Storage now, with scales, positions and bias."""
+    """Storage now, with scales, widths and bias."""
     metadata_bytes: int
-    """Scales and positions, part of `bytes_after`."""
+    """Scales and widths, part of `bytes_after`."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class QuantAudit:
     component_bytes_full: int
     """Storage as float16 of the layers that were quantized."""
     component_bytes: int
-    """Storage now of the layers that were quantized, with scales and positions."""
+    """Storage now of the layers that were quantized, with scales and widths."""
     mean_bits: float
     """Mean over the output channels of the quantized layers (of all Linears if none is quantized)."""
     mean_bits_per_weight: float
-    """Bits of codes, scales and positions per weight of the same layers."""
+    """Bits of codes, scales and widths per weight of the same layers."""
     layers: tuple[LayerAudit, ...]
     """One entry for every Linear, in forward order."""
     calibration_episodes: tuple[str, ...] = ()

@@ -7,24 +7,23 @@ are those of the full-precision network.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from quantizers.around import Around
-from quantizers.blocks import Call, common_part, first_output, record_calls, stages, swapped_weights, watched
+from quantizers.blocks import check_inputs, in_turn, record_calls, stages
 from quantizers.calibration import CalibrationSet
-from quantizers.clipping import clip_and_code, row_error
-from quantizers.folds import Fold, ValueFold, fold_
-from quantizers.grids import fake_quantize
+from quantizers.clipping import clip_and_code
+from quantizers.folds import Fold, ValueFold, apply_, float_tensors, fold_, folded_owner
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.preserved import check_folds
+from quantizers.salience import look, search_fold, search_layer
 from quantizers.scope import (
     BackendChoice,
     GroupChoice,
@@ -34,9 +33,7 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
-
-SMALLEST_SCALE = 1e-4
-"""Floor of a scale before it is centred, as published."""
+from quantizers.sharing import sharing_copy
 
 
 @dataclass(frozen=True)
@@ -76,20 +73,13 @@ class AWQ:
 
 
 @dataclass
-class _Seen:
-    """What a block's layers saw."""
+class _Made:
+    """What is made of a block."""
 
-    total: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Layer -> float32[I], the sum of input magnitudes over tokens."""
-    gram: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Layer -> X^T X, float32[I, I]."""
-    tokens: dict[str, int] = field(default_factory=dict)
-    """Layer -> tokens."""
-
-    def add(self, name: str, x: torch.Tensor) -> None:
-        self.total[name] = self.total.get(name, 0) + x.abs().sum(dim=0)
-        self.gram[name] = self.gram.get(name, 0) + x.t() @ x
-        self.tokens[name] = self.tokens.get(name, 0) + len(x)
+    moves: list[tuple[Fold, torch.Tensor]] = field(default_factory=list)
+    """Folds with the scales float32[P] that move through them."""
+    layers: dict[str, QuantLinear] = field(default_factory=dict)
+    """Its layers, packed."""
 
 
 def plan_awq(
@@ -99,61 +89,86 @@ def plan_awq(
     config: AWQ,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The scaled, clipped and rounded copy. Raises LayoutError if a declared fold does not preserve the function."""
+    """How to scale, clip and round. Raises LayoutError if a declared fold does not preserve the function.
+
+    Blocks are rewritten from the last to the first, so that each still gets its inputs from full precision.
+    """
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
+    check_inputs(module, layout, linears, calibration)
+    names = stages(layout, list(linears))
+    groups = in_turn(module, layout, list(names), calibration)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        ratios: dict[str, dict[str, float]] = {}
+        for group in reversed(groups):
+            made = []
+            for block in reversed(group):
+                earlier = {name for other in list(names)[: list(names).index(block)] for name in names[other]}
+                ratios[block], result = _made(rewriting.module, layout, block, names[block], earlier, linears, config,
+                                              calibration)
+                made.append(result)
+            for result in reversed(made):
+                _put(rewriting, result, linears)
+        return {"ratios": {name: ratio for block in names for name, ratio in ratios[block].items()}}
+
+    return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
+
+
+def _put(rewriting: Rewriting, made: _Made, wanted: Collection[str]) -> None:
+    for fold, scale in made.moves:
+        for owner in (fold.producer, *fold.consumers):
+            if owner not in wanted:
+                rewriting.apply(folded_owner(float_tensors(rewriting.module, owner), fold, owner, scale))
+    for name, layer in made.layers.items():
+        rewriting.put(name, layer)
+
+
+def _made(
+    module: nn.Module,
+    layout: ModelLayout,
+    block: str,
+    names: tuple[str, ...],
+    earlier: set[str],
+    wanted: Mapping[str, nn.Module],
+    config: AWQ,
+    calibration: CalibrationSet,
+) -> tuple[dict[str, float], _Made]:
+    """Ratios, and what becomes of a block; layers of `earlier` blocks can take no scale."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
     unclipped = {name for site in layout.attention for name in (site.query, site.key)}
-    scaled, ratios = copy.deepcopy(module), {}
-    for block, names in stages(layout, list(linears)).items():
-        calls = record_calls(module, layout, block, calibration)
-        folds = [fold for fold in _folds_of(layout, names, linears) if not _is_rounded(scaled, fold.producer)]
-        seen, judged = _look(module, block, names, folds, calls)
-        scales, own = {name: torch.ones(linears[name].in_features) for name in names}, {}
-        for fold in folds:
-            ratio, scale = _search(module, fold, [n for n in fold.consumers if n in names], seen, judged, config)
-            ratios[fold.producer] = ratio
-            if ratio:
-                fold_(scaled, fold, scale)
-                scales |= {name: fold.expand(scale) for name in fold.consumers if name in names}
-        foldable = {name for fold in layout.folds if not _is_rounded(scaled, fold.producer) for name in fold.consumers}
-        for name in names if config.input_scales else ():
-            if name not in foldable and name in seen.total:
-                ratios[name], scale = _search_alone(linears[name], name, seen, config)
-                if ratios[name]:
-                    own[name] = scales[name] = scale
-                    with torch.no_grad():
-                        scaled.get_submodule(name).weight.mul_(scale)
-        for name in names:
-            layer = scaled.get_submodule(name)
-            gram = seen.gram.get(name, torch.zeros(layer.in_features, layer.in_features))
-            group = group_of(layer.in_features, config.group_size)
-            steps = 1 if name in unclipped else config.clip_steps
-            gram = gram / (scales[name] * scales[name].unsqueeze(1))
-            coded = clip_and_code(layer.weight.detach(), gram, config.weight_bits, config.clip, group, steps)
-            options = {"activation_bits": config.activation_bits, "backend": backend, "around": Around(own.get(name))}
-            replace_(scaled, name, QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options))
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics={"ratios": ratios}, module=scaled)
-
-
-def candidate_scale(importance: torch.Tensor, ratio: float) -> torch.Tensor:
-    """float32[P]: the scale of mean magnitudes float32[P] at this ratio, centred on 1."""
-    scale = importance.pow(ratio).clamp_min(SMALLEST_SCALE)
-    return scale / (scale.max() * scale.min()).sqrt()
-
-
-def search_ratio(
-    importance: torch.Tensor, loss: Callable[[torch.Tensor], float], ratios: int
-) -> tuple[float, torch.Tensor]:
-    """The ratio of least loss and its scale; the smaller of equal ones. Ratio 0 is a scale of ones."""
-    best = (0.0, torch.ones_like(importance))
-    least = loss(best[1])
-    for k in range(1, ratios):
-        scale = candidate_scale(importance, k / ratios)
-        error = loss(scale)
-        if error < least:
-            best, least = (k / ratios, scale), error
-    return best
+    calls = record_calls(module, layout, block, calibration)
+    folds = [fold for fold in _folds_of(layout, names, wanted) if fold.producer not in earlier]
+    seen, judged = look(module, block, names, folds, calls)
+    del calls
+    made, scaled, ratios = _Made(), sharing_copy(module), {}
+    scales, own = {name: torch.ones(module.get_submodule(name).in_features) for name in names}, {}
+    for fold in folds:
+        ratio, scale = search_fold(module, fold, [n for n in fold.consumers if n in names], seen, judged, config)
+        ratios[fold.producer] = ratio
+        if ratio:
+            made.moves.append((fold, scale))
+            fold_(scaled, fold, scale)
+            scales |= {name: fold.expand(scale) for name in fold.consumers if name in names}
+    judged.clear()
+    foldable = {name for fold in layout.folds if fold.producer not in earlier for name in fold.consumers}
+    for name in names if config.input_scales else ():
+        if name not in foldable and name in seen.total:
+            ratios[name], scale = search_layer(module.get_submodule(name), name, seen, config)
+            if ratios[name]:
+                own[name] = scales[name] = scale
+                apply_(scaled, {f"{name}.weight": scaled.get_submodule(name).weight.detach() * scale})
+    for name in names:
+        layer = scaled.get_submodule(name)
+        gram = seen.gram.pop(name, None)
+        gram = torch.zeros(layer.in_features, layer.in_features) if gram is None else gram
+        group = group_of(layer.in_features, config.group_size)
+        steps = 1 if name in unclipped else config.clip_steps
+        gram.div_(scales[name] * scales[name].unsqueeze(1))
+        coded = clip_and_code(layer.weight.detach(), gram, config.weight_bits, config.clip, group, steps)
+        options = {"activation_bits": config.activation_bits, "backend": backend, "around": Around(own.get(name))}
+        made.layers[name] = QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options)
+    return ratios, made
 
 
 def _folds_of(layout: ModelLayout, names: tuple[str, ...], wanted: Mapping[str, nn.Linear]) -> list[Fold]:
@@ -164,87 +179,3 @@ def _folds_of(layout: ModelLayout, names: tuple[str, ...], wanted: Mapping[str, 
         if consumers and consumers <= set(names) and not (isinstance(fold, ValueFold) and fold.repeats > 1):
             found.append(fold)
     return found
-
-
-def _is_rounded(module: nn.Module, name: str) -> bool:
-    """Whether a layer belongs to an earlier block, and can take no scale any more."""
-    return isinstance(module.get_submodule(name), QuantLinear)
-
-
-_Judged = dict[str, tuple[str, list[Call], list[torch.Tensor]]]
-"""First consumer of a fold -> the module that all its consumers lie in, its calls, and what it answered."""
-
-
-def _look(
-    module: nn.Module, block: str, names: tuple[str, ...], folds: list[Fold], calls: list[Call]
-) -> tuple[_Seen, _Judged]:
-    seen, judged = _Seen(), {}
-    handles = []
-    for fold in folds:
-        if len(fold.consumers) > 1:
-            judge = common_part(fold.consumers, block)
-            answers = judged[fold.consumers[0]] = (judge, [], [])
-
-            def hook(_part, args, kwargs, output, answers=answers) -> None:
-                answers[1].append(Call(args, kwargs))
-                answers[2].append(first_output(output).detach().clone())
-
-            handles.append(module.get_submodule(judge).register_forward_hook(hook, with_kwargs=True))
-    try:
-        with watched(module, names, seen.add), torch.no_grad():
-            for call in calls:
-                call.on(module.get_submodule(block))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen, judged
-
-
-def _search(
-    module: nn.Module, fold: Fold, wanted: list[str], seen: _Seen, judged: _Judged, config: AWQ
-) -> tuple[float, torch.Tensor]:
-    """Ratio and scale float32[P] of a fold."""
-    first = next(name for name in fold.consumers if name in wanted)
-    if first not in seen.total:
-        return 0.0, fold.reduce(torch.ones(module.get_submodule(first).in_features))
-    importance = fold.reduce(seen.total[first] / seen.tokens[first])
-    layers = {name: module.get_submodule(name) for name in wanted}
-    if fold.consumers[0] not in judged:
-        return search_ratio(importance, _own_loss(layers, seen, fold.expand, config), config.ratios)
-    judge, calls, answers = judged[fold.consumers[0]]
-    judge = module.get_submodule(judge)
-
-    def loss(scale: torch.Tensor) -> float:
-        tried = {name: _tried(layer, fold.expand(scale), config) for name, layer in layers.items()}
-        with torch.no_grad(), swapped_weights(layers, tried):
-            errors = [(call.on(judge) - a).double().square().sum() for call, a in zip(calls, answers, strict=True)]
-        return torch.stack(errors).sum().item()
-
-    return search_ratio(importance, loss, config.ratios)
-
-
-def _search_alone(layer: nn.Linear, name: str, seen: _Seen, config: AWQ) -> tuple[float, torch.Tensor]:
-    """Ratio and scale float32[I] of a layer that divides its own input."""
-    importance = seen.total[name] / seen.tokens[name]
-    return search_ratio(importance, _own_loss({name: layer}, seen, lambda scale: scale, config), config.ratios)
-
-
-def _own_loss(
-    layers: Mapping[str, nn.Linear], seen: _Seen, expand: Callable[[torch.Tensor], torch.Tensor], config: AWQ
-) -> Callable[[torch.Tensor], float]:
-    """Squared error of the layers' own outputs, by their gram matrices."""
-
-    def loss(scale: torch.Tensor) -> float:
-        errors = [
-            row_error(_tried(layer, expand(scale), config) - layer.weight.detach().float(), seen.gram[name]).sum()
-            for name, layer in layers.items()
-        ]
-        return torch.stack(errors).double().sum().item()
-
-    return loss
-
-
-def _tried(layer: nn.Linear, scale: torch.Tensor, config: AWQ) -> torch.Tensor:
-    """float32[O, I]: the weight after scaling, rounding and scaling back."""
-    group = group_of(layer.in_features, config.group_size)
-    return fake_quantize(layer.weight.detach().float() * scale, config.weight_bits, config.clip, group) / scale

@@ -7,7 +7,7 @@ decision are all recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +129,112 @@ def observe(
         for batch in calibration.batches:
             samples += len(layout.forward(module, batch))
     return samples
+
+
+def check_inputs(
+    module: nn.Module, layout: ModelLayout, names: Iterable[str], calibration: CalibrationSet
+) -> None:
+    """Raise ValueError if one of the named layers sees NaN or infinity on the calibration set."""
+    observe(module, layout, list(names), calibration, lambda _name, _x: None)
+
+
+def in_turn(
+    module: nn.Module, layout: ModelLayout, blocks: Sequence[str], calibration: CalibrationSet
+) -> list[tuple[str, ...]]:
+    """The blocks in groups: whoever rewrites a group changes the inputs of later groups only.
+
+    Blocks whose calls lie between each other's, as those of a network that runs once for each denoising step, or that
+    are named in another order than they are called, share a group. One sample of the calibration set shows it.
+    """
+    calls: list[str] = []
+    handles = [module.get_submodule(block).register_forward_pre_hook(lambda *_, block=block: calls.append(block))
+               for block in blocks]
+    try:
+        with torch.no_grad():
+            layout.forward(module, next(calibration.in_batches(1)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    groups: list[tuple[str, ...]] = []
+    ends: list[int] = []
+    for block in blocks:
+        at = [index for index, called in enumerate(calls) if called == block]
+        first, last = (at[0], at[-1]) if at else (len(calls), -1)
+        group: tuple[str, ...] = (block,)
+        while ends and first < ends[-1]:
+            group, last = groups.pop() + group, max(last, ends.pop())
+        groups.append(group)
+        ends.append(max(last, ends[-1] if ends else -1))
+    return groups
+
+
+def chain(
+    module: nn.Module,
+    layout: ModelLayout,
+    blocks: Sequence[str],
+    calibration: CalibrationSet,
+    batch_size: int | None = None,
+) -> set[str]:
+    """The blocks that are called once in a forward pass, with the answer of the one before them in `blocks` as their
+    first argument and else with the same arguments as that one, on the whole calibration set."""
+    before = dict(zip(blocks[1:], blocks, strict=False))
+    found = set(before)
+    last: dict[str, Call] = {}
+    answers: dict[str, torch.Tensor] = {}
+    handles = []
+
+    def watch(block: str) -> Callable[..., None]:
+        def enter(_part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            known, answer = last.pop(before.get(block, ""), None), answers.pop(before.get(block, ""), None)
+            if known is None or not _equal(((answer, *known.args[1:]), known.kwargs), (args, kwargs)) or block in last:
+                found.discard(block)
+            # Copies, for what lies between two blocks may change what the one gave out in place.
+            last[block] = Call(_copied(args), _copied(kwargs))
+
+        return enter
+
+    def leave(block: str) -> Callable[..., None]:
+        def hook(_part: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            answers[block] = first_output(output).clone()
+
+        return hook
+
+    try:
+        for block in blocks:
+            part = module.get_submodule(block)
+            handles.append(part.register_forward_pre_hook(watch(block), with_kwargs=True))
+            handles.append(part.register_forward_hook(leave(block)))
+        for batch in calibration.in_batches(batch_size):
+            last.clear()
+            with torch.no_grad():
+                layout.forward(module, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _equal(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    if isinstance(first, tuple | list) and type(first) is type(second):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_equal(first[key], second[key]) for key in first)
+    return type(first) is type(second) and bool(first == second)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let no parameter of `module` ask for a gradient while the context lasts."""
+    asking = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

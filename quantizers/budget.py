@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,18 +16,21 @@ from quantizers.refinement import refine
 if TYPE_CHECKING:
     from quantizers.qvla import QVLA
 
-_SCALE_BYTES = 4
+_SCALE_BYTES = 2
 _ZERO_BYTES = 1
-_POSITION_BYTES = 4
+_WIDTH_BYTES = 1
 _ROUNDS = 20
 
 
-def choose_levels(error: np.ndarray, linears: Mapping[str, nn.Linear], config: QVLA) -> np.ndarray:
+def choose_levels(
+    error: np.ndarray, linears: Mapping[str, nn.Linear], config: QVLA, wide: Collection[str] = ()
+) -> np.ndarray:
     """int64[C]: the level of every channel of `linears`, in order, for errors float64[C, L].
 
-    Raises ValueError for a budget that not even the smallest widths meet.
+    `wide` names the layers with a scale that float16 cannot hold. Raises ValueError for a budget that not even the
+    smallest widths meet.
     """
-    by_row, by_weight, in_bytes = sizes(linears, config)
+    by_row, by_weight, in_bytes = sizes(linears, config, wide)
     weights = sum(layer.weight.numel() for layer in linears.values())
     size, units = {"channel_bits": (by_row, len(error)), "mean_bits": (by_row, len(error)),
                    "bytes": (in_bytes, weights / 8)}[config.budget]
@@ -45,17 +48,20 @@ def choose_levels(error: np.ndarray, linears: Mapping[str, nn.Linear], config: Q
     return refine(error, size, limit, level) if config.rule == "hull" else level
 
 
-def sizes(linears: Mapping[str, nn.Linear], config: QVLA) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """float64[C, L] each: bits of a channel, bits of all its weights, and bytes with scale and position."""
+def sizes(
+    linears: Mapping[str, nn.Linear], config: QVLA, wide: Collection[str] = ()
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """float64[C, L] each: bits of a channel, bits of all its weights, and bytes with scale and width."""
     rows = np.array([layer.out_features for layer in linears.values()])
     inputs = np.repeat([layer.in_features for layer in linears.values()], rows)
     bits = np.array(config.bits, dtype=np.float64)
-    scale_bytes = _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
-    table = {
-        count: [row_bytes(count, b) + _POSITION_BYTES + (scale_bytes if b in CODE_BITS else 0) for b in config.bits]
-        for count in set(inputs.tolist())
-    }
-    in_bytes = np.array([table[count] for count in inputs.tolist()], dtype=np.float64)
+
+    def row(name: str, count: int) -> list[int]:
+        grid = (2 if name in wide else 1) * _SCALE_BYTES + (_ZERO_BYTES if config.clip == "minmax" else 0)
+        return [row_bytes(count, b) + _WIDTH_BYTES + (grid if b in CODE_BITS else 0) for b in config.bits]
+
+    table = np.array([row(name, layer.in_features) for name, layer in linears.items()], dtype=np.float64)
+    in_bytes = np.repeat(table, rows, axis=0)
     # A row of two weights takes a byte at 2 bits and at 4, and less at 16 than at 8 with its scale; the allocation
     # wants sizes that grow, and counting a little too much keeps the budget.
     in_bytes = np.maximum.accumulate(in_bytes, axis=1) + 1e-6 * np.arange(len(bits))

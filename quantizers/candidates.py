@@ -18,24 +18,52 @@ from torch import nn
 from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
 from quantizers.gptq import inverse_factor
-from quantizers.grids import CODE_BITS, Clip, Coded, code_range, fake_quantize, fit_grid, half_rows
+from quantizers.grids import CODE_BITS, Clip, Coded, code_range, fit_grid, half_rows, half_scale, quantize_rows
 from quantizers.layout import ModelLayout
+from quantizers.parts import cut, limit_bytes
+from quantizers.stored import fits_half
 
 _BLOCK_COLUMNS = 64
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The rows of some layers at each of L widths."""
+    """The rows of some layers at each of L widths. What codes stand for is made when it is asked for: numbers of all
+    widths would take ten times what the weights do."""
 
     bits: tuple[int, ...]
     """The widths, growing."""
-    weights: Mapping[str, torch.Tensor]
-    """Layer name -> float32[L, O, I], what the rows stand for."""
     codes: Mapping[str, Mapping[int, Coded]]
-    """Layer name -> width -> the codes of all rows; empty if they are those of plain rounding."""
+    """Layer name -> width -> the codes of all rows, for widths that have codes."""
     means: Mapping[str, torch.Tensor]
     """Layer name -> float32[I], the mean input for which a row's bias makes up; layers that do not are left out."""
+
+    def weights(self, name: str, layer: nn.Linear, level: torch.Tensor | None = None) -> torch.Tensor:
+        """float32[L, O, I]: what the rows of `layer` stand for; or float32[O, I], each at its level of int64[O]."""
+        if level is None:
+            return torch.stack([self._at(name, layer, width, slice(None)) for width in self.bits])
+        rows = torch.empty(layer.weight.shape)
+        for index, width in enumerate(self.bits):
+            rows[level == index] = self._at(name, layer, width, level == index)
+        return rows
+
+    def changes(self, name: str, layer: nn.Linear) -> torch.Tensor:
+        """float32[l, O, I]: what the widths below 16 bits add to the weight of `layer`."""
+        weight = layer.weight.detach().float()
+        widths = [width for width in self.bits if width < 16]
+        changes = torch.empty(len(widths), *weight.shape)
+        for change, width in zip(changes, widths, strict=True):
+            change.copy_(self._at(name, layer, width, slice(None))).sub_(weight)
+        return changes
+
+    def channel(self, name: str, layer: nn.Linear, channel: int) -> torch.Tensor:
+        """float32[L, I]: one row of `layer` at each width."""
+        return torch.cat([self._at(name, layer, width, slice(channel, channel + 1)) for width in self.bits])
+
+    def wide(self) -> set[str]:
+        """Layers with a scale that float16 cannot hold."""
+        return {name for name, codes in self.codes.items()
+                if not all(fits_half(half_scale(coded.scale)) for coded in codes.values())}
 
     def bias(self, name: str, layer: nn.Linear, level: torch.Tensor) -> torch.Tensor | None:
         """float32[O], the bias of `layer` if its rows get the widths of `level` int64[O]; None if it has none.
@@ -44,17 +72,27 @@ class Candidates:
         """
         if layer.bias is None or name not in self.means:
             return layer.bias
-        rows = self.weights[name][level, torch.arange(len(level))]
+        rows = self.weights(name, layer, level)
         return (layer.bias + (layer.weight - rows) @ self.means[name]).detach().half().float()
 
+    def _at(self, name: str, layer: nn.Linear, width: int, rows: slice | torch.Tensor) -> torch.Tensor:
+        weight = layer.weight.detach()[rows]
+        if width == 0:
+            return torch.zeros(weight.shape)
+        if width == 16:
+            return half_rows(weight).float()
+        return Coded(*(None if part is None else part[rows] for part in self.codes[name][width])).values()
 
-def nearest(linears: Mapping[str, nn.Linear], bits: tuple[int, ...], clip: Clip) -> Candidates:
-    """Each weight rounded by itself."""
-    weights = {
-        name: torch.stack([fake_quantize(layer.weight.detach(), width, clip) for width in bits])
-        for name, layer in linears.items()
-    }
-    return Candidates(bits, weights, {}, {})
+
+def nearest(
+    linears: Mapping[str, nn.Linear], bits: tuple[int, ...], clip: Clip, half_scales: bool = True
+) -> Candidates:
+    """Each weight rounded by itself; `half_scales` as for `quantizers.grids.fit_grid`."""
+    coded = [width for width in bits if width in CODE_BITS]
+    codes = {name: {width: quantize_rows(layer.weight, width, clip, half_scales=half_scales) for width in coded}
+             for name, layer in linears.items()}
+    _check_half(linears, bits)
+    return Candidates(bits, codes, {})
 
 
 def compensated(
@@ -67,14 +105,23 @@ def compensated(
     damp: float,
 ) -> Candidates:
     """Each row rounded so that its output moves least on the inputs of the untouched network, at all widths at once."""
-    moments, means = _moments(module, layout, linears, calibration)
-    weights, codes = {}, {}
-    for name, layer in linears.items():
-        weight = layer.weight.detach().float()
-        codes[name] = round_rows(weight, moments[name], tuple(b for b in bits if b in CODE_BITS), clip, damp)
-        whole = {0: torch.zeros_like(weight)} | ({16: half_rows(weight).float()} if 16 in bits else {})
-        weights[name] = torch.stack([whole[b] if b in whole else codes[name][b].values() for b in bits])
-    return Candidates(bits, weights, codes, means)
+    _check_half(linears, bits)
+    codes, means = {}, {}
+    widths = tuple(width for width in bits if width in CODE_BITS)
+    sizes = {name: 4 * layer.in_features**2 for name, layer in linears.items()}
+    for part in cut(linears, sizes, limit_bytes(module)):
+        moments, found = _moments(module, layout, {name: linears[name] for name in part}, calibration)
+        means |= {name: mean.float() for name, (mean, _) in found.items()}
+        for name in part:
+            if name in found:
+                moments[name] = _around(moments[name], *found[name])
+            codes[name] = round_rows(linears[name].weight.detach(), moments.pop(name), widths, clip, damp)
+    return Candidates(bits, codes, means)
+
+
+def _check_half(linears: Mapping[str, nn.Linear], bits: tuple[int, ...]) -> None:
+    for layer in linears.values() if 16 in bits else ():
+        half_rows(layer.weight)
 
 
 def round_rows(
@@ -87,14 +134,16 @@ def round_rows(
     if not widths:
         return {}
     rows, columns = weight.shape
-    moments = moments.double().clone()
-    dead = moments.diagonal() == 0
-    moments.diagonal()[dead] = 1.0
-    order = moments.diagonal().argsort(descending=True, stable=True)
-    factor = inverse_factor(moments[order][:, order], damp)
-    rest = torch.where(dead, 0.0, weight.double())[:, order].t().repeat(1, len(widths)).contiguous()
-    fitted = torch.where(dead, 0.0, weight.float()).unsqueeze(1)
-    grids = [fit_grid(fitted, width, clip) for width in widths]
+    power = moments.diagonal().double()
+    dead = power == 0
+    order = torch.where(dead, 1.0, power).argsort(descending=True, stable=True)
+    factor = inverse_factor(moments, order, damp)
+    del moments
+    weight = torch.where(dead, 0.0, weight.float())
+    grids = [fit_grid(weight.unsqueeze(1), width, clip) for width in widths]
+    weight = weight[:, order].t()
+    rest = weight.double().repeat(1, len(widths)).contiguous()
+    del weight
     scale = torch.cat([grid.scale.flatten() for grid in grids]).double()
     zero = 0.0 if grids[0].zero is None else torch.cat([grid.zero.flatten() for grid in grids]).double()
     low, high = (torch.tensor([code_range(w)[end] for w in widths]).double().repeat_interleave(rows) for end in (0, 1))
@@ -119,8 +168,8 @@ def round_rows(
 
 def _moments(
     module: nn.Module, layout: ModelLayout, linears: Mapping[str, nn.Linear], calibration: CalibrationSet
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Second moments float64[I, I] of the inputs, around their mean for layers with a bias; and those means."""
+) -> tuple[dict[str, torch.Tensor], dict[str, tuple[torch.Tensor, int]]]:
+    """Second moments float32[I, I] of the inputs; of layers with a bias also their mean float64[I] and number."""
     sums = {name: torch.zeros(layer.in_features, dtype=torch.float64) for name, layer in linears.items()}
     products = {name: torch.zeros(layer.in_features, layer.in_features) for name, layer in linears.items()}
     tokens = dict.fromkeys(linears, 0)
@@ -131,13 +180,15 @@ def _moments(
         tokens[name] += len(x)
 
     observe(module, layout, list(linears), calibration, visit)
-    moments = {name: product.double() for name, product in products.items()}
-    means = {}
-    for name, layer in linears.items():
-        if layer.bias is not None and tokens[name]:
-            mean = sums[name] / tokens[name]
-            means[name] = mean.float()
-            # Inputs that never change are the bias's business alone; rounding must not make of them negative powers.
-            moments[name].sub_(torch.outer(mean, mean), alpha=tokens[name])
-            moments[name].diagonal().clamp_(min=0.0)
-    return moments, means
+    means = {name: (sums[name] / tokens[name], tokens[name]) for name, layer in linears.items()
+             if layer.bias is not None and tokens[name]}
+    return products, means
+
+
+def _around(moments: torch.Tensor, mean: torch.Tensor, tokens: int) -> torch.Tensor:
+    """float64[I, I]: second moments around the mean."""
+    moments = moments.double()
+    moments.sub_(torch.outer(mean, mean), alpha=tokens)
+    # Inputs that never change are the bias's business alone; rounding must not make of them negative powers.
+    moments.diagonal().clamp_(min=0.0)
+    return moments

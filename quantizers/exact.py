@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from quantizers.calibration import CalibrationSet
-from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
 from quantizers.sensitivity import action_deviation
 
@@ -39,43 +38,58 @@ class Comparison:
     """Channels whose estimate was replaced."""
 
 
+Channel = tuple[str, int]
+"""Layer name and output."""
+Row = tuple[torch.Tensor, torch.Tensor | None]
+"""float32[L, I], a channel's row at each width, and the mean input float32[I] for which its bias makes up."""
+
+
+def drawn(linears: Mapping[str, nn.Linear], settings: Settings) -> list[Channel]:
+    """The seeded sample of channels that are measured."""
+    owners = [(name, channel) for name, layer in linears.items() for channel in range(layer.out_features)]
+    generator = torch.Generator().manual_seed(settings.seed)
+    return [owners[i] for i in torch.randperm(len(owners), generator=generator)[: settings.check_channels].tolist()]
+
+
 def compare(
     module: nn.Module,
     layout: ModelLayout,
     linears: Mapping[str, nn.Linear],
     calibration: CalibrationSet,
-    candidates: Candidates,
+    bits: tuple[int, ...],
+    rows: Mapping[Channel, Row],
+    rows_of: Callable[[Sequence[Channel]], Mapping[Channel, Row]],
     values: Mapping[str, torch.Tensor],
     settings: Settings,
 ) -> Comparison:
-    """Measure a seeded sample of channels, and replace the `recheck` most sensitive at the smallest nonzero width."""
-    owners = [(name, channel) for name, layer in linears.items() for channel in range(layer.out_features)]
+    """Measure the channels of `rows`, and replace the `recheck` most sensitive at the smallest nonzero width."""
     values = {name: value.clone() for name, value in values.items()}
     batch = {name: tensor[: settings.check_samples] for name, tensor in calibration.batches[0].items()}
     with torch.no_grad():
         actions = layout.forward(module, batch).clone()
 
-    def truth(index: int, level: int) -> float:
-        name, channel = owners[index]
-        row, mean = candidates.weights[name][level, channel], candidates.means.get(name)
-        return action_deviation(module, layout, linears[name], channel, row, mean, batch, actions)
+    def truth(channel: Channel, row: Row, level: int) -> float:
+        name, output = channel
+        return action_deviation(module, layout, linears[name], output, row[0][level], row[1], batch, actions)
 
-    generator = torch.Generator().manual_seed(settings.seed)
-    drawn = torch.randperm(len(owners), generator=generator)[: settings.check_channels].tolist()
     spearman = {}
-    for level, width in enumerate(candidates.bits):
-        if width < 16 and drawn:
-            estimates = [values[owners[index][0]][level, owners[index][1]].item() for index in drawn]
-            spearman[str(width)] = rank_correlation(estimates, [truth(index, level) for index in drawn])
-    level = next(level for level, width in enumerate(candidates.bits) if width > 0)
-    flat = torch.cat([value[level] for value in values.values()])
-    top = flat.argsort(descending=True, stable=True)[: settings.recheck].tolist()
-    for index in top:
-        name, channel = owners[index]
-        for level, width in enumerate(candidates.bits):
+    for level, width in enumerate(bits):
+        if width < 16 and rows:
+            estimates = [values[name][level, channel].item() for name, channel in rows]
+            true = [truth(channel, row, level) for channel, row in rows.items()]
+            spearman[str(width)] = rank_correlation(estimates, true)
+    top = _most_sensitive(values, next(level for level, width in enumerate(bits) if width > 0), settings.recheck)
+    for (name, channel), row in rows_of(top).items():
+        for level, width in enumerate(bits):
             if width < 16:
-                values[name][level, channel] = truth(index, level)
-    return Comparison(values, spearman, len(drawn), len(top))
+                values[name][level, channel] = truth((name, channel), row, level)
+    return Comparison(values, spearman, len(rows), len(top))
+
+
+def _most_sensitive(values: Mapping[str, torch.Tensor], level: int, count: int) -> list[Channel]:
+    owners = [(name, channel) for name, value in values.items() for channel in range(value.shape[1])]
+    flat = torch.cat([value[level] for value in values.values()])
+    return [owners[i] for i in flat.argsort(descending=True, stable=True)[:count].tolist()]
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float | None:

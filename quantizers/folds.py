@@ -167,10 +167,15 @@ class AttentionSite:
         return keys if self.rotary == "none" else keys // 2
 
     def moved(self, tensors: Tensors, free: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors after keys were multiplied by the scale float[P] and queries divided by it."""
+        """The tensors after keys were multiplied by the scale float[P] and queries divided by it; `tensors` may have
+        those of one of the two alone."""
         keys = self.expand(free)
         queries = keys.unflatten(0, (-1, self.head_dim)).repeat_interleave(self.repeats, dim=0).flatten()
-        return _divided_rows(tensors, self.key, 1 / keys, None) | _divided_rows(tensors, self.query, queries, None)
+        divisors = {self.key: 1 / keys, self.query: queries}
+        changed: dict[str, torch.Tensor] = {}
+        for name in (name for name in divisors if f"{name}.weight" in tensors):
+            changed |= _divided_rows(tensors, name, divisors[name], None)
+        return changed
 
 
 def folded(
@@ -181,15 +186,17 @@ def folded(
     Raises ValueError for a shift where the producer or a consumer has no bias to take it.
     """
     changed = fold.divided(tensors, scale, shift)
-    columns = fold.expand(scale)
+    columns, shifts = fold.expand(scale), None if shift is None else fold.expand(shift)
     for name in fold.consumers:
-        weight = tensors[f"{name}.weight"]
-        changed[f"{name}.weight"] = weight * columns
-        if shift is not None:
-            if f"{name}.bias" not in tensors:
-                raise ValueError(f"a shift cannot move into {name!r}, which has no bias")
-            changed[f"{name}.bias"] = tensors[f"{name}.bias"] + weight @ fold.expand(shift)
+        changed |= _consumed(tensors, name, columns, shifts)
     return changed
+
+
+def folded_owner(tensors: Tensors, fold: Fold, owner: str, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What `folded` says of the producer or one consumer; `tensors` need not have more than its own."""
+    if owner == fold.producer:
+        return fold.divided(tensors, scale, None)
+    return _consumed(tensors, owner, fold.expand(scale), None)
 
 
 def takes_shift(tensors: Tensors, fold: Fold) -> bool:
@@ -201,11 +208,23 @@ def takes_shift(tensors: Tensors, fold: Fold) -> bool:
 
 @torch.no_grad()
 def apply_(module: torch.nn.Module, changed: Tensors) -> None:
-    """Write new values into the parameters of `module`, in their own types."""
+    """Put parameters with new values, in their own types, in the place of those of `module`.
+
+    The old ones stay as they are, for they may be those of another network too (`quantizers.sharing`).
+    """
     # A weight that two modules share goes by both names; what that does to the function is for the check to find.
+    owners: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
     parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, value in changed.items():
-        parameters[name].copy_(value)
+        old = parameters[name]
+        new = torch.nn.Parameter(torch.empty_like(old).copy_(value), old.requires_grad)
+        owners[id(new)] = owners.pop(id(old))
+        for other in owners[id(new)]:
+            parent, _, attribute = other.rpartition(".")
+            module.get_submodule(parent).register_parameter(attribute, new)
+            parameters[other] = new
 
 
 def float_tensors(module: torch.nn.Module, *owners: str) -> dict[str, torch.Tensor]:
@@ -220,6 +239,18 @@ def float_tensors(module: torch.nn.Module, *owners: str) -> dict[str, torch.Tens
 def fold_(module: torch.nn.Module, fold: Fold, scale: torch.Tensor, shift: torch.Tensor | None = None) -> None:
     """Move `scale` (and `shift`), float[P] each, through `fold` in `module`, in float32."""
     apply_(module, folded(float_tensors(module, fold.producer, *fold.consumers), fold, scale, shift))
+
+
+def _consumed(
+    tensors: Tensors, name: str, columns: torch.Tensor, shifts: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    weight = tensors[f"{name}.weight"]
+    changed = {f"{name}.weight": weight * columns}
+    if shifts is not None:
+        if f"{name}.bias" not in tensors:
+            raise ValueError(f"a shift cannot move into {name!r}, which has no bias")
+        changed[f"{name}.bias"] = tensors[f"{name}.bias"] + weight @ shifts
+    return changed
 
 
 def _divided_rows(

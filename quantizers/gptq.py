@@ -7,20 +7,21 @@ inputs come from the network whose earlier blocks are already quantized.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from quantizers.blocks import record_calls, stages, watched
+from quantizers.blocks import check_inputs, record_calls, stages, watched
 from quantizers.calibration import CalibrationSet
 from quantizers.grids import Clip, Coded, Grid, fit_grid, grouped_rows, round_to
+from quantizers.grids import coded as on_grid
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.scope import (
     BackendChoice,
     GroupChoice,
@@ -72,42 +73,43 @@ def plan_gptq(
     config: GPTQ,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The rounded copy, and per layer the error that matters as a share of that of rounding to nearest."""
+    """How to round; rewriting tells per layer the error that matters as a share of that of rounding to nearest."""
     check_groups(linears, config.group_size)
+    check_inputs(module, layout, linears, calibration)
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    share = {}
 
-    def rounded(name: str, layer: nn.Linear, moments: torch.Tensor) -> QuantLinear:
-        weight, group = layer.weight.detach(), group_of(layer.in_features, config.group_size)
-        coded = gptq(
-            weight, moments, config.weight_bits, config.clip, group, config.damp, config.act_order, config.block_columns
-        )
-        share[name] = _error_share(weight, coded, moments, config, group)
-        options = {"activation_bits": config.activation_bits, "backend": backend}
-        return QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options)
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        share = {}
 
-    quantized = by_blocks(module, layout, linears, calibration, rounded)
-    found = {"error_over_round_to_nearest": share}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=quantized)
+        def rounded(name: str, layer: nn.Linear, moments: torch.Tensor) -> QuantLinear:
+            weight, group = layer.weight.detach(), group_of(layer.in_features, config.group_size)
+            options = (config.clip, group, config.damp, config.act_order, config.block_columns)
+            coded = gptq(weight, moments, config.weight_bits, *options)
+            share[name] = _error_share(weight, coded, moments, config, group)
+            options = {"activation_bits": config.activation_bits, "backend": backend}
+            return QuantLinear.from_codes(coded, config.weight_bits, layer.bias, **options)
+
+        by_blocks_(rewriting, layout, list(linears), calibration, rounded)
+        return {"error_over_round_to_nearest": share}
+
+    return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
 
 
-def by_blocks(
-    module: nn.Module,
+def by_blocks_(
+    rewriting: Rewriting,
     layout: ModelLayout,
-    linears: Mapping[str, nn.Linear],
+    names: Sequence[str],
     calibration: CalibrationSet,
     rounded: Callable[[str, nn.Linear, torch.Tensor], QuantLinear],
-) -> nn.Module:
-    """A copy of `module` with `linears` replaced by what `rounded(name, layer, moments float32[I, I])` makes of them.
+) -> None:
+    """Replace the named layers by what `rounded(name, layer, moments float32[I, I])` makes of them.
 
     The moments are those of the inputs behind all blocks that have been replaced so far.
     """
-    quantized = copy.deepcopy(module)
-    for block, names in stages(layout, list(linears)).items():
-        moments = _moments(quantized, layout, block, names, calibration)
-        for name in names:
-            replace_(quantized, name, rounded(name, quantized.get_submodule(name), moments[name]))
-    return quantized
+    for block, inner in stages(layout, names).items():
+        moments = _moments(rewriting.module, layout, block, inner, calibration)
+        for name in inner:
+            rewriting.put(name, rounded(name, rewriting.module.get_submodule(name), moments.pop(name)))
 
 
 def gptq(
@@ -124,34 +126,35 @@ def gptq(
 
     Inputs that are always zero get weights of zero. Raises ValueError for a group size that does not divide I.
     """
-    weight, moments = weight.double(), moments.double().clone()
-    columns = weight.shape[1]
-    dead = moments.diagonal() == 0
-    moments.diagonal()[dead] = 1.0
-    weight = torch.where(dead, 0.0, weight)
+    rows, columns = weight.shape
+    power = moments.diagonal().double()
+    dead = power == 0
+    order = torch.where(dead, 1.0, power).argsort(descending=True, stable=True) if act_order else torch.arange(columns)
+    factor = inverse_factor(moments, order, damp)
+    weight = torch.where(dead, 0.0, weight.double())
     group = group_size or columns
     static = fit_grid(grouped_rows(weight.float(), group_size), bits, clip)
-    order = moments.diagonal().argsort(descending=True, stable=True) if act_order else torch.arange(columns)
-    solver = _Solver(weight[:, order], inverse_factor(moments[order][:, order], damp), bits)
+    weight = weight[:, order]
+    solver = _Solver(weight, factor, bits)
     grids = [Grid(*(None if part is None else part[:, g].double() for part in static)) for g in range(columns // group)]
     refit = clip if not act_order and group < columns else None
     # Blocks end where groups end, so that a grid is always fitted to weights that took every error so far.
     step = max(group, block_columns // group * group) if refit else block_columns
     for start in range(0, columns, step):
         solver.round_block(start, min(start + step, columns), order // group, grids, group, refit)
-    codes = torch.empty(weight.shape, dtype=torch.int8)
-    codes[:, order] = solver.codes.to(torch.int8)
+    codes = torch.empty(rows, columns, dtype=torch.int8)
+    codes[:, order] = solver.codes
     scale = torch.cat([grid.scale for grid in grids], dim=1).float()
     zero = None if grids[0].zero is None else torch.cat([grid.zero for grid in grids], dim=1).to(torch.int8)
     return Coded(codes, scale, zero)
 
 
 class _Solver:
-    """Weights float64[O, I] in the order of rounding, with the errors of what is rounded already taken off."""
+    """Weights float64[O, I] in the order of rounding, which it changes: errors of rounded columns are taken off."""
 
     def __init__(self, weight: torch.Tensor, factor: torch.Tensor, bits: int) -> None:
-        self.weight, self.factor, self.bits = weight.clone(), factor, bits
-        self.codes = torch.empty_like(weight)
+        self.weight, self.factor, self.bits = weight, factor, bits
+        self.codes = torch.empty(weight.shape, dtype=torch.int8)
 
     def round_block(
         self, start: int, stop: int, group_of_column: torch.Tensor, grids: list[Grid], group: int, refit: Clip | None
@@ -168,15 +171,23 @@ class _Solver:
             values = (codes if grid.zero is None else codes - grid.zero) * grid.scale
             error = (column - values) / self.factor[i, i]
             self.weight[:, i:stop] -= error * self.factor[i, i:stop]
-            self.codes[:, i], errors[:, i - start] = codes.squeeze(1), error.squeeze(1)
+            self.codes[:, i], errors[:, i - start] = codes.squeeze(1).to(torch.int8), error.squeeze(1)
         self.weight[:, stop:] -= errors @ self.factor[start:stop, stop:]
 
 
-def inverse_factor(moments: torch.Tensor, damp: float) -> torch.Tensor:
-    """The upper Cholesky factor of the inverse of the damped moments, float64[I, I]."""
-    moments.diagonal().add_(damp * moments.diagonal().mean())
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(moments))
-    return torch.linalg.cholesky(inverse, upper=True)
+def inverse_factor(moments: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of the damped moments float[I, I] in this order int64[I], float64[I, I].
+
+    Inputs that are always zero count as if they had power 1. Large matrices are let go of as soon as they are used.
+    """
+    held = [moments[order][:, order].to(torch.float64, copy=True)]
+    diagonal = held[0].diagonal()
+    diagonal[diagonal == 0] = 1.0
+    diagonal.add_(damp * diagonal.mean())
+    del diagonal
+    for step in (torch.linalg.cholesky, torch.cholesky_inverse, partial(torch.linalg.cholesky, upper=True)):
+        held.append(step(held.pop()))
+    return held.pop()
 
 
 def _moments(
@@ -197,10 +208,9 @@ def _error_share(
 ) -> float | None:
     """Error of the codes in units of that of rounding to nearest; None if that has none."""
     grid = fit_grid(grouped_rows(weight.float(), group), config.weight_bits, config.clip)
-    nearest = round_to(grouped_rows(weight.float(), group), grid, config.weight_bits)
-    plain = (nearest if grid.zero is None else nearest - grid.zero) * grid.scale
-    errors = []
-    for values in (coded.values(), plain.flatten(1)):
-        difference = (values - weight.float()).double()
-        errors.append(((difference @ moments.double()) * difference).sum().item())
+    nearest = on_grid(grouped_rows(weight.float(), group), grid, config.weight_bits)
+    moments, errors = moments.double(), []
+    for values in (coded, nearest):
+        difference = (values.values() - weight.float()).double()
+        errors.append((difference @ moments).mul_(difference).sum().item())
     return errors[0] / errors[1] if errors[1] > 0 else None

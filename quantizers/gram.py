@@ -51,14 +51,8 @@ def gram_sensitivity(
     """Layer name -> float64[L, O], the proxy of every channel at each width; 16 bits count as no error."""
     result = {}
     for name, gram in grams(module, layout, linears, calibration).items():
-        weight = linears[name].weight.detach().float()
         importance = input_weights(gram, damp)
-        result[name] = torch.stack(
-            [
-                torch.zeros(len(weight), dtype=torch.float64)
-                if width >= 16
-                else (weight - rows).double().square() @ importance
-                for width, rows in zip(candidates.bits, candidates.weights[name], strict=True)
-            ]
-        )
+        errors = [change.double().square() @ importance for change in candidates.changes(name, linears[name])]
+        exempt = len(candidates.bits) - len(errors)
+        result[name] = torch.stack([*errors, *[torch.zeros_like(errors[0])] * exempt])
     return result

@@ -13,11 +13,14 @@ codes of b bits are the two's complement range -2^(b-1) .. 2^(b-1)-1. Four ways 
 - `minmax`: `s = (max w - min w) / (2^b - 1)` with the zero point that puts 0 on the grid. The range is widened to hold
   0, without which a group of one sign would collapse to a single level (its zero point does not fit the codes).
 
-All arithmetic is float32, whatever the dtype of the weights.
+All arithmetic is float32, whatever the dtype of the weights. Scales are rounded to float16 before codes are chosen, so
+that they are stored in two bytes and nothing is lost; where that would move one by more than 2^-10 of itself, as below
+1.5e-5, it stays as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -36,6 +39,10 @@ _CLIP_STEPS = {2: 24, 3: 22, 4: 20, 8: 6}
 _POLISH_ROUNDS = 2
 _FIVE = (1.0, 0.5, 0.75, 1.25, 1.5)
 """Divisors of the scale that `five` tries; of equal errors the first wins."""
+_HALF_PRECISION = 2.0**-10
+"""Share of itself by which a scale may be moved for the sake of two bytes."""
+Held = Callable[[torch.Tensor], torch.Tensor]
+"""The scale that is stored for one that was computed."""
 _CHUNK_WEIGHTS = 1 << 17
 """Weights searched at once; small enough that the temporaries stay in cache."""
 
@@ -72,14 +79,14 @@ def code_range(bits: int) -> tuple[int, int]:
 
 
 def quantize_rows(
-    weight: torch.Tensor, bits: int, clip: Clip = "absmax", group_size: int | None = None
+    weight: torch.Tensor, bits: int, clip: Clip = "absmax", group_size: int | None = None, half_scales: bool = True
 ) -> Coded:
-    """Codes of a weight float[O, I] on the grid that `clip` chooses.
+    """Codes of a weight float[O, I] on the grid that `clip` chooses; `half_scales` as for `fit_grid`.
 
     Raises ValueError for a width without a grid, a group size that does not divide I, or a weight that is not finite.
     """
     grouped = grouped_rows(weight.detach().float(), group_size)
-    return coded(grouped, fit_grid(grouped, bits, clip), bits)
+    return coded(grouped, fit_grid(grouped, bits, clip, half_scales), bits)
 
 
 def grouped_rows(weight: torch.Tensor, group_size: int | None) -> torch.Tensor:
@@ -92,28 +99,41 @@ def grouped_rows(weight: torch.Tensor, group_size: int | None) -> torch.Tensor:
     return weight.reshape(rows, width // group_size, group_size)
 
 
-def fit_grid(grouped: torch.Tensor, bits: int, clip: Clip) -> Grid:
-    """The grid of `bits` bits for each group of float32[O, G, I / G]. Raises ValueError if a weight is not finite."""
+def fit_grid(grouped: torch.Tensor, bits: int, clip: Clip, half_scales: bool = True) -> Grid:
+    """The grid of `bits` bits for each group of float32[O, G, I / G]. Raises ValueError if a weight is not finite.
+
+    Without `half_scales` scales are those that a method published in float32, which takes twice the bytes.
+    """
     code_range(bits)
     if not torch.isfinite(grouped).all():
         raise ValueError(f"cannot quantize a weight of shape {tuple(grouped.shape)}: it holds NaN or infinite values")
+    if clip == "minmax":
+        return minmax_grid(grouped.amin(dim=-1, keepdim=True), grouped.amax(dim=-1, keepdim=True), bits, half_scales)
+    held = half_scale if half_scales else torch.clone
     if clip == "absmax":
-        return Grid(_absmax_scale(grouped, bits), None)
+        return Grid(held(_absmax_scale(grouped, bits)), None)
     if clip == "search":
         rows = max(1, _CHUNK_WEIGHTS // max(1, grouped.shape[1] * grouped.shape[2]))
-        return Grid(torch.cat([_searched_scale(chunk, bits) for chunk in grouped.split(rows)]), None)
+        return Grid(torch.cat([_searched_scale(chunk, bits, held) for chunk in grouped.split(rows)]), None)
     if clip == "five":
-        return Grid(_best_of_five(grouped, bits), None)
-    if clip == "minmax":
-        return minmax_grid(grouped.amin(dim=-1, keepdim=True), grouped.amax(dim=-1, keepdim=True), bits)
+        return Grid(_best_of_five(grouped, bits, held), None)
     raise ValueError(f"unknown clip {clip!r}; legal values are {', '.join(map(repr, get_args(Clip)))}")
 
 
-def minmax_grid(lowest: torch.Tensor, highest: torch.Tensor, bits: int) -> Grid:
-    """The grid that spans `lowest` .. `highest`, float32[O, G, 1] each, and 0."""
+def half_scale(scale: torch.Tensor) -> torch.Tensor:
+    """The scale float32[..] that is stored: the nearest that float16 holds, unless that is far away; with the gradient
+    of `scale`."""
+    half = scale.detach().half().float()
+    near = (half - scale.detach()).abs() <= scale.detach().abs() * _HALF_PRECISION
+    return scale + torch.where(near, half - scale.detach(), torch.zeros_like(half))
+
+
+def minmax_grid(lowest: torch.Tensor, highest: torch.Tensor, bits: int, half_scales: bool = True) -> Grid:
+    """The grid that spans `lowest` .. `highest`, float32[O, G, 1] each, and 0; `half_scales` as for `fit_grid`."""
     low, high = code_range(bits)
     lowest, highest = lowest.clamp_max(0.0), highest.clamp_min(0.0)
     scale = _divisible((highest - lowest) / (high - low))
+    scale = half_scale(scale) if half_scales else scale
     return Grid(scale, (low - lowest / scale).round().clamp(low, high))
 
 
@@ -135,8 +155,8 @@ def dequantize_rows(codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor
     groups = scale.shape[1]
     steps = codes.reshape(rows, groups, width // groups).float()
     if zero is not None:
-        steps = steps - zero.unsqueeze(-1).float()
-    return (steps * scale.unsqueeze(-1)).reshape(rows, width)
+        steps.sub_(zero.unsqueeze(-1).float())
+    return steps.mul_(scale.unsqueeze(-1)).reshape(rows, width)
 
 
 def half_rows(weight: torch.Tensor) -> torch.Tensor:
@@ -174,29 +194,31 @@ def _divisible(scale: torch.Tensor) -> torch.Tensor:
     return torch.where(scale >= torch.finfo(torch.float32).tiny, scale, torch.ones_like(scale))
 
 
-def _searched_scale(grouped: torch.Tensor, bits: int) -> torch.Tensor:
+def _searched_scale(grouped: torch.Tensor, bits: int, held: Held) -> torch.Tensor:
     start = _absmax_scale(grouped, bits)
-    best, least = start, _squared_error(grouped, start, bits)
+    best = held(start)
+    least = _squared_error(grouped, best, bits)
     steps = _CLIP_STEPS[bits]
     fractions = torch.logspace(0, torch.log10(torch.tensor(_LOWEST_CLIP[bits])).item(), steps).tolist()
     # Mirroring moves one level in 256 at 8 bits: not worth the time.
     signs = (1.0, -1.0) if bits < 8 else (1.0,)
     for factor in [sign * fraction for fraction in fractions for sign in signs]:
-        best, least = _keep_better(grouped, start * factor, bits, best, least)
+        best, least = _keep_better(grouped, held(start * factor), bits, best, least)
     for _ in range(_POLISH_ROUNDS):
         codes = _codes(grouped, best, bits)
         energy = codes.square().sum(dim=-1, keepdim=True)
         fitted = (codes * grouped).sum(dim=-1, keepdim=True) / energy
         usable = (energy > 0) & (fitted.abs() >= torch.finfo(torch.float32).tiny)
-        best, least = _keep_better(grouped, torch.where(usable, fitted, best), bits, best, least)
+        best, least = _keep_better(grouped, held(torch.where(usable, fitted, best)), bits, best, least)
     return best
 
 
-def _best_of_five(grouped: torch.Tensor, bits: int) -> torch.Tensor:
+def _best_of_five(grouped: torch.Tensor, bits: int, held: Held) -> torch.Tensor:
     whole = _absmax_scale(grouped, bits)
-    best, least = whole, _squared_error(grouped, whole, bits)
+    best = held(whole)
+    least = _squared_error(grouped, best, bits)
     for divisor in _FIVE[1:]:
-        best, least = _keep_better(grouped, whole / divisor, bits, best, least)
+        best, least = _keep_better(grouped, held(whole / divisor), bits, best, least)
     return best
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from quantizers.blocks import Call, first_output, watched, within
 from quantizers.folds import LinearFold, float_tensors, folded, takes_shift
@@ -25,6 +26,8 @@ START_LOGIT = 4.0
 """Clip logits start where the sigmoid is 0.982, as published."""
 SMALLEST_SCALE = 1e-2
 """Floor of a learned scale after each step, as published."""
+LARGE = 1 << 19
+"""Weights of more numbers are rounded again when gradients come to them, instead of holding every step of it."""
 
 
 class Settings(Protocol):
@@ -43,11 +46,14 @@ def rounded(x: torch.Tensor) -> torch.Tensor:
     return x + (x.round() - x).detach()
 
 
-def lwc_grid(grouped: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, bits: int) -> Grid:
-    """The grid of float32[O, G, N] whose range is cut by the sigmoids of two logits float32[O, G, 1] each."""
+def lwc_grid(
+    grouped: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, bits: int, half_scales: bool = True
+) -> Grid:
+    """The grid of float32[O, G, N] whose range is cut by the sigmoids of two logits float32[O, G, 1] each;
+    `half_scales` as for `quantizers.grids.fit_grid`, with the gradient of scales that are not rounded."""
     highest = grouped.amax(dim=2, keepdim=True).clamp_min(0.0) * upper.sigmoid()
     lowest = grouped.amin(dim=2, keepdim=True).clamp_max(0.0) * lower.sigmoid()
-    return minmax_grid(lowest, highest, bits)
+    return minmax_grid(lowest, highest, bits, half_scales)
 
 
 def on_grid(grouped: torch.Tensor, grid: Grid, bits: int) -> torch.Tensor:
@@ -55,6 +61,14 @@ def on_grid(grouped: torch.Tensor, grid: Grid, bits: int) -> torch.Tensor:
     zero = grid.zero.detach()
     codes = (rounded(grouped / grid.scale) + zero).clamp(*code_range(bits))
     return (codes - zero) * grid.scale
+
+
+def clipped(
+    weight: torch.Tensor, upper: torch.Tensor, lower: torch.Tensor, bits: int, group: int | None
+) -> torch.Tensor:
+    """What a weight float32[O, I] becomes on the grid of `lwc_grid` of groups of inputs, differentiable."""
+    grouped = weight.reshape(len(weight), -1, group or weight.shape[1])
+    return on_grid(grouped, lwc_grid(grouped, upper, lower, bits), bits).reshape(weight.shape)
 
 
 def rounded_tokens(x: torch.Tensor, bits: int) -> torch.Tensor:
@@ -129,11 +143,13 @@ class LearnedBlock(nn.Module):
         """What the block answers to `call` with everything rounded."""
         tensors, bits = self.moved(), self._settings.weight_bits
         for i, (name, group) in enumerate(self._groups.items()):
-            weight = tensors[f"{name}.weight"]
-            grouped = weight.reshape(len(weight), -1, group or weight.shape[1])
-            grid = lwc_grid(grouped, self.clips[2 * i], self.clips[2 * i + 1], bits)
-            tensors[f"{name}.weight"] = on_grid(grouped, grid, bits).reshape(weight.shape)
-        inner = {name.removeprefix(f"{self._name}."): tensor for name, tensor in tensors.items()}
+            weight, clips = tensors[f"{name}.weight"], (self.clips[2 * i], self.clips[2 * i + 1])
+            if weight.numel() > LARGE:
+                tensors[f"{name}.weight"] = checkpoint(clipped, weight, *clips, bits, group, use_reentrant=False)
+            else:
+                tensors[f"{name}.weight"] = clipped(weight, *clips, bits, group)
+        own = {f"{self._name}.{name}": parameter.dtype for name, parameter in self._block[0].named_parameters()}
+        inner = {name.removeprefix(f"{self._name}."): tensor.to(own[name]) for name, tensor in tensors.items()}
         with self._rounded_inputs():
             return first_output(functional_call(self._block[0], inner, call.args, dict(call.kwargs)))
 
@@ -185,16 +201,14 @@ class LearnedBlock(nn.Module):
 
 
 def best_of_training(
-    learned: LearnedBlock, target: nn.Module, full: list[Call], rough: list[Call], settings: Settings
+    learned: LearnedBlock, answers: list[torch.Tensor], rough: list[Call], settings: Settings
 ) -> dict[str, float | None]:
-    """Fit `learned` on `rough` inputs to what `target` answers to `full` ones; leave it at the best epoch.
+    """Fit `learned` on `rough` inputs to these answers; leave it at the best epoch.
 
     Returns the loss at the start and the least; None for both if the block is never called.
     """
-    if not full:
+    if not answers:
         return {"start": None, "least": None}
-    with torch.no_grad():
-        answers = [call.on(target) for call in full]
     pairs = list(zip(rough, answers, strict=True))
     groups = [{"params": list(learned.clips), "lr": settings.clip_rate}]
     others = [*learned.scales, *learned.shifts.values(), *learned.pairs]
@@ -206,7 +220,7 @@ def best_of_training(
     for _ in range(settings.epochs):
         for call, answer in pairs:
             optimizer.zero_grad()
-            (learned(call) - answer).square().mean().backward()
+            (learned(call) - answer).float().square().mean().backward()
             optimizer.step()
             learned.keep_legal_()
         loss = _loss(learned, pairs)

@@ -41,7 +41,7 @@ def left_to_reference(module: nn.Module) -> list[str]:
 
 
 def weight_bits(layer: nn.Module) -> int:
-    """Stored bits of a layer's weight with scales and positions, without the bias."""
+    """Stored bits of a layer's weight with scales and widths, without the bias."""
     if isinstance(layer, QuantLinear):
         return 8 * (layer.stored_bytes() - (0 if layer.bias is None else 2 * layer.bias.numel()))
     return 16 * layer.weight.numel()

@@ -20,6 +20,7 @@ from quantizers.grids import CHANNEL_BITS, CODE_BITS, Clip, Coded, dequantize_ro
 from quantizers.packing import pack, unpack
 from quantizers.products import PRODUCTS
 from quantizers.rotation import turned
+from quantizers.stored import stored_bytes
 
 Coder = Callable[[torch.Tensor, int], Coded]
 """`(rows float[R, I], bits) -> Coded`."""
@@ -145,13 +146,12 @@ class QuantLinear(nn.Module):
         return sum(buffer.nbytes for buffer in self.buffers()) + tables
 
     def stored_bytes(self) -> int:
-        """Bytes in a saved file: the buffers, with the bias as float16."""
-        return self.held_bytes() - (0 if self.bias is None else self.bias.nbytes - 2 * self.bias.numel())
+        """Bytes in a saved file, with the bias as float16."""
+        return stored_bytes(self._buffers)
 
     def metadata_bytes(self) -> int:
-        """Bytes of scales, zero points, the table of positions and what is around the product."""
-        metadata = (self.scale, self.zero, self.positions, *self._around())
-        return sum(buffer.nbytes for buffer in metadata if buffer is not None)
+        """Bytes in a saved file of scales, zero points, widths of outputs and what is around the product."""
+        return stored_bytes({name: self._buffers[name] for name in ("scale", "zero", "positions", *AROUND)})
 
     def extra_repr(self) -> str:
         rows = ", ".join(f"{count} rows of {width} bits" for width, count in self._stored_rows().items())

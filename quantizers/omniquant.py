@@ -8,21 +8,19 @@ the values, and a scale between queries and keys. LET is folded away at the end.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from quantizers.blocks import record_calls, stages
+from quantizers.blocks import Call, chain, check_inputs, frozen, record_calls, stages
 from quantizers.calibration import CalibrationSet
-from quantizers.folds import apply_
 from quantizers.grids import coded, grouped_rows
 from quantizers.layout import ModelLayout, Role
 from quantizers.learned import LearnedBlock, best_of_training, lwc_grid
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.preserved import check_folds
 from quantizers.scope import (
     BackendChoice,
@@ -83,25 +81,57 @@ def plan_omniquant(
     config: OmniQuant,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The fitted copy, and per block the loss at the start and the least. Raises LayoutError for a wrong fold."""
+    """How to fit; rewriting tells per block the loss at the start and the least. Raises LayoutError as others do."""
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
+    check_inputs(module, layout, linears, calibration)
+    blocks = stages(layout, list(linears))
+    chained = chain(module, layout, list(blocks), calibration, config.batch_size)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        losses = {}
+        with frozen(rewriting.module):
+            # What full precision feeds a block is what the block before answered to the same, or is recorded while all
+            # of the network is in full precision.
+            known = {block: record_calls(rewriting.module, layout, block, calibration, config.batch_size)
+                     for block in blocks if block not in chained}
+            calls: list[Call] = []
+            answers: list[torch.Tensor] = []
+            for block, names in blocks.items():
+                calls = known.pop(block) if block in known else [
+                    Call((answer, *call.args[1:]), call.kwargs) for call, answer in zip(calls, answers, strict=True)]
+                losses[block], answers = _fit_(rewriting, layout, block, names, calls, config, calibration)
+        return {"block_loss": losses}
+
+    return Plan(uniform_bits(linears, config.weight_bits), rewrite=rewrite)
+
+
+def _fit_(
+    rewriting: Rewriting,
+    layout: ModelLayout,
+    block: str,
+    names: tuple[str, ...],
+    calls: list[Call],
+    config: OmniQuant,
+    calibration: CalibrationSet,
+) -> tuple[dict[str, float | None], list[torch.Tensor]]:
+    """Fit a block of the network that is rounded up to there to what it answers to `calls` of full precision, and round
+    it; return the losses and those answers."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    quantized, losses = copy.deepcopy(module).requires_grad_(False), {}
-    for block, names in stages(layout, list(linears)).items():
-        full = record_calls(module, layout, block, calibration, config.batch_size)
-        rough = record_calls(quantized, layout, block, calibration, config.batch_size)
-        groups = {name: group_of(linears[name].in_features, config.group_size) for name in names}
-        learned = LearnedBlock(quantized, layout, block, groups, full, config)
-        losses[block] = best_of_training(learned, module.get_submodule(block), full, rough, config)
-        with torch.no_grad():
-            tensors = learned.moved()
-        apply_(quantized, {name: tensor for name, tensor in tensors.items() if name in learned.changed})
-        for name in names:
-            grouped = grouped_rows(tensors[f"{name}.weight"], groups[name])
-            codes = coded(grouped, lwc_grid(grouped, *learned.logits(name), config.weight_bits), config.weight_bits)
-            bias = quantized.get_submodule(name).bias
-            options = {"activation_bits": config.activation_bits, "backend": backend}
-            replace_(quantized, name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
-    found = {"block_loss": losses}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=quantized)
+    module = rewriting.module
+    seen = record_calls(module, layout, block, calibration, config.batch_size)
+    groups = {name: group_of(module.get_submodule(name).in_features, config.group_size) for name in names}
+    learned = LearnedBlock(module, layout, block, groups, calls, config)
+    with torch.no_grad():
+        answers = [call.on(module.get_submodule(block)) for call in calls]
+    losses = best_of_training(learned, answers, seen, config)
+    with torch.no_grad():
+        tensors = learned.moved()
+    rewriting.apply({name: tensor for name, tensor in tensors.items() if name in learned.changed})
+    for name in names:
+        grouped = grouped_rows(tensors[f"{name}.weight"], groups[name])
+        codes = coded(grouped, lwc_grid(grouped, *learned.logits(name), config.weight_bits), config.weight_bits)
+        bias = module.get_submodule(name).bias
+        options = {"activation_bits": config.activation_bits, "backend": backend}
+        rewriting.put(name, QuantLinear.from_codes(codes, config.weight_bits, bias, **options))
+    return losses, answers

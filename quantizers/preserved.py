@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
 
 from quantizers.calibration import CalibrationSet
-from quantizers.folds import AttentionSite, Fold, ModulationFold, ValueFold, apply_, float_tensors, fold_
+from quantizers.folds import AttentionSite, Fold, ModulationFold, ValueFold, apply_, float_tensors, folded_owner
 from quantizers.layout import ModelLayout
+from quantizers.plan import replace_
+from quantizers.sharing import Changed, sharing_copy
 
 TOLERANCE = 1e-5
 """Largest deviation of the actions, relative to the largest action, for a float32 network."""
@@ -21,7 +24,10 @@ class LayoutError(ValueError):
 
 
 def check_folds(module: nn.Module, layout: ModelLayout, calibration: CalibrationSet, seed: int = 0) -> None:
-    """Raise LayoutError naming the first fold or attention site that is wrong; two forward passes if all are right."""
+    """Raise LayoutError naming the first fold or attention site that is wrong; two forward passes if all are right.
+
+    Moved weights are made when they are called and let go of, so that no second network is held.
+    """
     sites = (*layout.folds, *layout.attention)
     _check_names(module, layout)
     if not sites:
@@ -82,20 +88,53 @@ def _deviation(
     expected: torch.Tensor,
     seed: int,
 ) -> float:
-    moved = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed)
-    for site in sites:
-        _move_(moved, site, lambda channels: torch.empty(channels).uniform_(0.5, 2.0, generator=generator))
+    moves = [(site, torch.empty(_channels(module, site)).uniform_(0.5, 2.0, generator=generator)) for site in sites]
+    moved = sharing_copy(module)
+    owners = Counter(id(parameter) for _, parameter in module.named_parameters(remove_duplicate=False))
+    touched = dict.fromkeys(name for site in sites for name in _parts(site))
+    if any(owners[id(tensor)] > 1 for name in touched for tensor in module.get_submodule(name).parameters()):
+        # Moving scales into a shared weight changes what its other owner computes, which must not escape the proof.
+        for site, scale in moves:
+            tensors = float_tensors(moved, *_parts(site))
+            for part in _parts(site):
+                apply_(moved, _moved(tensors, site, part, scale))
+    else:
+        for name in touched:
+            own = [move for move in moves if name in _parts(move[0])]
+            replace_(moved, name, Changed(module.get_submodule(name), partial(_changed, module, name, own)))
     return _relative(layout.forward(moved, batch), expected)
 
 
-def _move_(module: nn.Module, site: Fold | AttentionSite, draw: Callable[[int], torch.Tensor]) -> None:
+def _changed(
+    module: nn.Module, name: str, moves: list[tuple[Fold | AttentionSite, torch.Tensor]]
+) -> dict[str, torch.Tensor]:
+    """The parameters of one part, by its own names, after these moves."""
+    tensors = float_tensors(module, name)
+    for site, scale in moves:
+        tensors |= _moved(tensors, site, name, scale)
+    own = dict(module.get_submodule(name).named_parameters(recurse=False))
+    return {key: tensors[f"{name}.{key}"].to(parameter.dtype) for key, parameter in own.items()}
+
+
+def _moved(
+    tensors: Mapping[str, torch.Tensor], site: Fold | AttentionSite, name: str, scale: torch.Tensor
+) -> dict[str, torch.Tensor]:
     if isinstance(site, AttentionSite):
-        tensors = float_tensors(module, site.query, site.key)
-        apply_(module, site.moved(tensors, draw(site.free_channels(len(tensors[f"{site.key}.weight"])))))
-    else:
-        columns = module.get_submodule(site.consumers[0]).in_features
-        fold_(module, site, draw(len(site.reduce(torch.ones(columns)))))
+        return {key: value for key, value in site.moved(tensors, scale).items() if key.startswith(f"{name}.")}
+    return folded_owner(tensors, site, name, scale)
+
+
+def _parts(site: Fold | AttentionSite) -> tuple[str, ...]:
+    """The modules that a scale through the site changes."""
+    return (site.query, site.key) if isinstance(site, AttentionSite) else (site.producer, *site.consumers)
+
+
+def _channels(module: nn.Module, site: Fold | AttentionSite) -> int:
+    """How many numbers a scale through the site has."""
+    if isinstance(site, AttentionSite):
+        return site.free_channels(module.get_submodule(site.key).out_features)
+    return len(site.reduce(torch.ones(module.get_submodule(site.consumers[0]).in_features)))
 
 
 def _tolerance(module: nn.Module) -> float:

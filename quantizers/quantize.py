@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from quantizers.ledger import held_bytes, storage_bytes, weight_bits
 from quantizers.linear import QuantLinear
 from quantizers.omega_qvla import OmegaQVLA, plan_omega_qvla
 from quantizers.omniquant import OmniQuant, plan_omniquant
-from quantizers.plan import Plan, adopt_, replace_
+from quantizers.plan import Plan, Rewriting
 from quantizers.quantvla import QuantVLA, plan_quantvla
 from quantizers.qvla import QVLA, plan_qvla
 from quantizers.registry import METHODS, QuantConfig, method_name, to_json
@@ -99,6 +100,9 @@ def quantize_(
     config without a method, and ValueError if the layout and the module disagree on the Linears, if nothing is in
     scope, if a weight is not finite or does not fit the method, if calibration is missing, or if the method corrects a
     kind of head that the network does not have. The module is untouched in all of these cases.
+
+    Layers are replaced one by one, so that the network and what is made of it never take much more memory together
+    than the network does: an error that only shows meanwhile, of too little memory, say, leaves some of them replaced.
     """
     if type(config) not in _PLANNERS:
         known = ", ".join(sorted(kind.__name__ for kind in _PLANNERS))
@@ -126,23 +130,24 @@ def quantize_(
     backend, backend_reason = "none", None
     if wanted:
         backend, backend_reason = resolve_backend(config.backend, config.activation_bits)
-    if planned.module is None:
-        replacements, losing = _stream_(module, linears, wanted, config, planned, backend)
-        reasons |= losing
+    rewriting = Rewriting(module, linears, wanted)
+    if planned.rewrite is None:
+        reasons |= _stream_(rewriting, wanted, config, planned, backend)
     else:
-        replacements = {site: planned.module.get_submodule(site) for site in wanted}
-        for site, layer in replacements.items():
-            replace_(module, site, layer)
+        found = planned.rewrite(rewriting)
+        planned = replace(planned, diagnostics=planned.diagnostics | found)
+    replacements = {site: layer for site, layer in wanted.items() if site in rewriting.replaced}
+    moved = rewriting.moved()
     if not replacements:
         backend, backend_reason = "none", None
-    moved = () if planned.module is None else adopt_(module, planned.module, replacements)
     if any(isinstance(layer, QuantLinear) and layer.static_time is not None for layer in replacements.values()):
         follow_(module, layout.denoiser)
 
-    now = linears | replacements
     notes = {name.rpartition(".")[0]: "a neighbour or a correction was folded into it" for name in moved}
     notes = planned.notes | notes
-    layers = tuple(_layer_audit(site, now[site.name], bytes_before, reasons, notes, planned) for site in layout.linears)
+    layers = tuple(
+        _layer_audit(site, linears[site.name], bytes_before, reasons, notes, planned) for site in layout.linears
+    )
     changed = [layer for layer in layers if layer.status == "quantized"]
     measured = list(replacements.values()) or list(linears.values())
     diagnostics = planned.diagnostics | ({} if backend_reason is None else {"backend_reason": backend_reason})
@@ -206,34 +211,26 @@ def _check_weights(wanted: dict[str, nn.Linear]) -> None:
 
 
 def _stream_(
-    module: nn.Module,
-    linears: dict[str, nn.Linear],
-    wanted: dict[str, nn.Linear],
-    config: QuantConfig,
-    planned: Plan,
-    backend: Backend,
-) -> tuple[dict[str, QuantLinear], dict[str, tuple[Status, str]]]:
-    """Quantize one layer after the other, and let go of each before the next: no two copies of a network are held.
+    rewriting: Rewriting, wanted: dict[str, nn.Linear], config: QuantConfig, planned: Plan, backend: Backend
+) -> dict[str, tuple[Status, str]]:
+    """Quantize one layer after the other. Returns why which layers are left alone.
 
-    A layer that is smaller as it is, such as one of few inputs, whose scales outweigh what codes save, is left alone;
-    these come second, with the sizes that were measured. What could be refused is tried on a row of every width first,
-    while the module is still untouched. The tables lose their hold of the old layers too.
+    A layer that is smaller as it is, such as one of few inputs, whose scales outweigh what codes save, is left alone,
+    by the sizes that were measured. What could be refused is tried on a row of every width first, while the module is
+    still untouched.
     """
     for site, layer in wanted.items():
         bits = planned.bits[site]
         rows = [int((bits == width).nonzero()[0]) for width in bits.unique()] if len(bits) == layer.out_features else []
         _quantized(site, layer, config, planned, backend, rows or None)
-    replacements: dict[str, QuantLinear] = {}
     losing: dict[str, tuple[Status, str]] = {}
     for site in wanted:
         made, full = _quantized(site, wanted[site], config, planned, backend), storage_bytes(wanted[site])
         if made.stored_bytes() > full:
             losing[site] = "kept", f"packed it would take {made.stored_bytes():,} bytes, as float16 it takes {full:,}"
             continue
-        replacements[site] = made
-        linears[site] = wanted[site] = replacements[site]
-        replace_(module, site, replacements[site])
-    return replacements, losing
+        rewriting.put(site, made)
+    return losing
 
 
 def _quantized(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
 from torch import nn
 
-from quantizers.attention_matching import Limits, attention_parts, match_
+from quantizers.attention_matching import Limits, attention_parts, match_, watch
 from quantizers.calibration import CalibrationSet
 from quantizers.grids import Clip
 from quantizers.layout import ModelLayout, Role
-from quantizers.plan import Plan
+from quantizers.plan import Plan, Rewriting
 from quantizers.rotated import plan_rotated
 from quantizers.rotation import Permutation, Rotation
 from quantizers.scope import BackendChoice, GroupChoice, check_choices, check_positive, check_static
@@ -103,10 +102,15 @@ def plan_quantvla(
     config: QuantVLA,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The rotated, rounded and corrected copy, and the corrections."""
+    """How to rotate, round and correct; rewriting tells the corrections."""
     plan = plan_rotated(module, layout, linears, config, calibration)
     if not (config.temperature or config.balance):
         return plan
-    with torch.no_grad():
-        found = match_(plan.module, module, layout, calibration, config.temperature, config.balance, Limits())
-    return replace(plan, diagnostics=plan.diagnostics | found)
+    parts = attention_parts(layout, "dit")
+    teacher = watch(module, layout, parts, calibration)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        found = plan.rewrite(rewriting)
+        return found | match_(rewriting, teacher, layout, calibration, config.temperature, config.balance, Limits())
+
+    return replace(plan, rewrite=rewrite)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,12 +15,13 @@ from quantizers.budget import choose_levels
 from quantizers.calibration import CalibrationSet
 from quantizers.candidates import Candidates, compensated, nearest
 from quantizers.gram import gram_sensitivity
-from quantizers.grids import Clip, Coded
+from quantizers.grids import CODE_BITS, Clip, Coded
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_
+from quantizers.parts import Parts, in_parts
+from quantizers.plan import Plan, Rewriting
 from quantizers.scope import BackendChoice, check_choices, resolve_backend
-from quantizers.sensitivity import action_sensitivity
+from quantizers.sensitivity import NO_GRADIENT, action_sensitivity
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of a layer's channels whose sensitivities the audit lists."""
@@ -52,7 +52,7 @@ class QVLA:
     bits: tuple[Literal[0, 2, 4, 8, 16], ...] = (0, 2, 4, 8, 16)
     """Widths that a channel may get, growing."""
     target_bits: float = 4.0
-    """The budget; for one of bytes, mean bits per weight with scales and positions."""
+    """The budget; for one of bytes, mean bits per weight with scales and widths."""
     budget: Literal["bytes", "mean_bits", "channel_bits"] = "mean_bits"
     """What `target_bits` limits: the bytes, the mean bits over channels and over weights, or over channels alone, which
     is how the paper and the released code count."""
@@ -103,10 +103,15 @@ class QVLA:
 class Measured:
     """What QVLA knows before it allocates; the same for every budget and rule."""
 
-    candidates: Candidates
-    """The rows at every width."""
+    parts: Parts
+    """The layers, in parts that are worked on at once."""
+    candidates: Candidates | None
+    """The rows at every width; None for layers of several parts, whose rows are made again when their widths are known,
+    for those of all layers would take more memory than the network."""
     check: exact.Comparison
     """Their sensitivities, and how well they were estimated."""
+    wide: frozenset[str]
+    """Layers with a scale that float16 cannot hold, whose scales take four bytes."""
 
 
 def plan_qvla(
@@ -117,31 +122,76 @@ def plan_qvla(
     calibration: CalibrationSet,
 ) -> Plan:
     """The width of every output channel, and what was measured about the sensitivity."""
-    return allocate_widths(module, linears, config, measure(module, layout, linears, config, calibration))
+    measured = measure(module, layout, linears, config, calibration)
+    return allocate_widths(layout, linears, config, calibration, measured)
 
 
 def measure(
     module: nn.Module,
     layout: ModelLayout,
-    linears: dict[str, nn.Linear],
+    linears: Mapping[str, nn.Linear],
     config: QVLA,
     calibration: CalibrationSet,
 ) -> Measured:
-    """The rows of `linears` at every width, and what each costs the actions."""
+    """What each width of each row of `linears` costs the actions."""
+    parts = in_parts(module, layout, linears, calibration, sum(width in CODE_BITS for width in config.bits))
+    drawn = exact.drawn(linears, config)
+    values: dict[str, torch.Tensor] = {}
+    rows: dict[exact.Channel, exact.Row] = {}
+    candidates, wide = None, set()
+
+    def rows_of(channels: Sequence[exact.Channel]) -> dict[exact.Channel, exact.Row]:
+        found = {}
+        for names in parts.all():
+            wanted = [channel for channel in channels if channel[0] in names]
+            if wanted:
+                made = candidates or candidates_of(module, layout, names, config, calibration)
+                found |= _rows(made, linears, wanted)
+        return {channel: found[channel] for channel in channels}
+
+    for names in parts.all():
+        own = {name: linears[name] for name in names}
+        made = candidates_of(module, layout, names, config, calibration)
+        if config.sensitivity == "gram":
+            values |= gram_sensitivity(module, layout, own, calibration, made, config.damp)
+        else:
+            values |= action_sensitivity(module, layout, own, calibration, made, config.probes, config.seed,
+                                         lean=parts.several())
+        rows |= _rows(made, linears, [channel for channel in drawn if channel[0] in names])
+        wide |= made.wide()
+        candidates = None if parts.several() else made
+        del made
+    if config.sensitivity == "action" and parts.several() and not any(value.any() for value in values.values()):
+        raise ValueError(NO_GRADIENT)
+    values, rows = {name: values[name] for name in linears}, {channel: rows[channel] for channel in drawn}
+    check = exact.compare(module, layout, linears, calibration, config.bits, rows, rows_of, values, config)
+    return Measured(parts, candidates, check, frozenset(wide))
+
+
+def candidates_of(
+    module: nn.Module, layout: ModelLayout, names: Sequence[str], config: QVLA, calibration: CalibrationSet
+) -> Candidates:
+    """The rows of the named layers of `module` at every width."""
+    linears = {name: module.get_submodule(name) for name in names}
     if config.rounding == "nearest":
-        candidates = nearest(linears, config.bits, config.clip)
-    else:
-        candidates = compensated(module, layout, linears, calibration, config.bits, config.clip, config.damp)
-    arguments = (module, layout, linears, calibration, candidates)
-    if config.sensitivity == "gram":
-        values = gram_sensitivity(*arguments, damp=config.damp)
-    else:
-        values = action_sensitivity(*arguments, probes=config.probes, seed=config.seed)
-    return Measured(candidates, exact.compare(*arguments, values, config))
+        # The proxy of the released code is that of scales in float32.
+        return nearest(linears, config.bits, config.clip, half_scales=config.sensitivity != "gram")
+    return compensated(module, layout, linears, calibration, config.bits, config.clip, config.damp)
+
+
+def _rows(
+    candidates: Candidates, linears: Mapping[str, nn.Linear], channels: Sequence[exact.Channel]
+) -> dict[exact.Channel, exact.Row]:
+    return {(name, channel): (candidates.channel(name, linears[name], channel), candidates.means.get(name))
+            for name, channel in channels}
 
 
 def allocate_widths(
-    module: nn.Module, linears: Mapping[str, nn.Linear], config: QVLA, measured: Measured
+    layout: ModelLayout,
+    linears: Mapping[str, nn.Linear],
+    config: QVLA,
+    calibration: CalibrationSet,
+    measured: Measured,
 ) -> Plan:
     """The plan that keeps the budget. Raises ValueError for a budget that the smallest widths do not meet."""
     values = measured.check.values
@@ -149,40 +199,48 @@ def allocate_widths(
     weighed = error.clone()
     if config.bits[0] == 0:
         weighed[:, 0] *= config.prune_penalty
-    level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config))
+    level = torch.from_numpy(choose_levels(weighed.numpy(), linears, config, measured.wide))
     levels = dict(zip(linears, level.split([layer.out_features for layer in linears.values()]), strict=True))
     widths = torch.tensor(config.bits)
-    found = _diagnostics(error, level, measured)
-    plan = Plan({name: widths[part] for name, part in levels.items()}, diagnostics=found)
-    if not measured.candidates.codes:
+    bits = {name: widths[part] for name, part in levels.items()}
+    plan = Plan(bits, diagnostics=_diagnostics(error, level, measured.check, config.bits))
+    if config.rounding == "nearest":
         return plan
-    return replace(plan, module=_rounded(module, linears, levels, measured.candidates, config))
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        # From the last layer to the first, so that each gets its inputs from full precision.
+        for unit in reversed(measured.parts.units):
+            made: dict[str, QuantLinear] = {}
+            for names in unit:
+                candidates = measured.candidates or candidates_of(rewriting.module, layout, names, config, calibration)
+                for name in names:
+                    layer = rewriting.module.get_submodule(name)
+                    made[name] = _packed(candidates, name, layer, levels[name], config)
+                del candidates, layer
+            for name in list(made):
+                rewriting.put(name, made.pop(name))
+        return {}
+
+    return replace(plan, rewrite=rewrite)
 
 
-def _rounded(
-    module: nn.Module,
-    linears: Mapping[str, nn.Linear],
-    levels: Mapping[str, torch.Tensor],
-    candidates: Candidates,
-    config: QVLA,
-) -> nn.Module:
-    """A copy of the module with the chosen rows of the candidates."""
+def _packed(
+    candidates: Candidates, name: str, layer: nn.Linear, level: torch.Tensor, config: QVLA
+) -> QuantLinear:
+    """The layer with the chosen rows of the candidates."""
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    rounded = copy.deepcopy(module)
-    for name, layer in linears.items():
-        bits = torch.tensor(config.bits)[levels[name]]
+    bits = torch.tensor(config.bits)[level]
 
-        def coder(_rows: torch.Tensor, width: int, name: str = name, bits: torch.Tensor = bits) -> Coded:
-            return Coded(*(None if part is None else part[bits == width] for part in candidates.codes[name][width]))
+    def coder(_rows: torch.Tensor, width: int) -> Coded:
+        return Coded(*(None if part is None else part[bits == width] for part in candidates.codes[name][width]))
 
-        options = {"activation_bits": config.activation_bits, "backend": backend, "coder": coder}
-        bias = candidates.bias(name, layer, levels[name])
-        replace_(rounded, name, QuantLinear(layer.weight.detach(), bias, bits, **options))
-    return rounded
+    options = {"activation_bits": config.activation_bits, "backend": backend, "coder": coder}
+    return QuantLinear(layer.weight.detach(), candidates.bias(name, layer, level), bits, **options)
 
 
-def _diagnostics(error: torch.Tensor, level: torch.Tensor, measured: Measured) -> dict[str, Any]:
-    check, bits = measured.check, measured.candidates.bits
+def _diagnostics(
+    error: torch.Tensor, level: torch.Tensor, check: exact.Comparison, bits: Sequence[int]
+) -> dict[str, Any]:
     return {
         "predicted_deviation": error.gather(1, level.unsqueeze(1)).sum().item(),
         "dead_channels": int((error == 0).all(dim=1).sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,13 +10,14 @@ from torch import nn
 
 from quantizers import flow_time
 from quantizers.backends import Backend
+from quantizers.blocks import check_inputs
 from quantizers.calibration import CalibrationSet
-from quantizers.gptq import by_blocks, gptq
+from quantizers.gptq import by_blocks_, gptq
 from quantizers.grids import Clip, quantize_rows
 from quantizers.integer import ACTIVATION_LIMITS
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, uniform_bits
 from quantizers.quantiles import factored, quantile_tables, step_factors
 from quantizers.scope import GroupChoice, check_groups, group_of, resolve_backend
 from quantizers.turning import Recipe, Turning, prove, turning
@@ -44,7 +45,7 @@ def plan_rotated(
     config: RotatedConfig,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The rotated and rounded copy. Raises LayoutError if a rotation does not preserve the actions."""
+    """How to rotate and round. Raises LayoutError if a rotation does not preserve the actions."""
     check_groups(linears, config.group_size)
     roles = {site.name: site.role for site in layout.linears}
     recipes = {name: config.recipe(roles[name]) for name in linears}
@@ -52,7 +53,15 @@ def plan_rotated(
     scales = _static_scales_(made, layout, recipes, config, calibration) if config.activation_bits else {}
     proof = prove(made, module, layout, calibration)
     backend, _ = resolve_backend(config.backend, config.activation_bits)
-    rounded = _round(made, layout, linears, recipes, scales, config, calibration, backend)
+    if any(recipe.rounding == "gptq" for recipe in recipes.values()):
+        check_inputs(module, layout, linears, calibration)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        rewriting.adopt(made.module)
+        made.module = rewriting.module
+        _round_(made, rewriting, layout, list(linears), recipes, scales, config, calibration, backend)
+        return {}
+
     online = {name: around.multiply_adds() for name, around in made.around.items() if around.multiply_adds()}
     products = sum(layer.weight.numel() for layer in linears.values())
     found = {
@@ -62,7 +71,7 @@ def plan_rotated(
         "rotation_multiply_adds_over_products": sum(online.values()) / products,
     }
     notes = {name: _note(made, name) for name in linears}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=rounded, notes=notes)
+    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, notes=notes, rewrite=rewrite)
 
 
 def _static_scales_(
@@ -92,34 +101,34 @@ def _denoises(layout: ModelLayout, name: str) -> bool:
     return layout.denoiser is not None and name.startswith(f"{layout.denoiser}.")
 
 
-def _round(
+def _round_(
     made: Turning,
+    rewriting: Rewriting,
     layout: ModelLayout,
-    linears: Mapping[str, nn.Linear],
+    names: Sequence[str],
     recipes: Mapping[str, Recipe],
     scales: Mapping[str, tuple[torch.Tensor | None, torch.Tensor]],
     config: RotatedConfig,
     calibration: CalibrationSet,
     backend: Backend,
-) -> nn.Module:
+) -> None:
     def rounded(name: str, layer: nn.Linear, moments: torch.Tensor | None) -> QuantLinear:
         weight, group = made.weight(name), group_of(layer.in_features, config.group_size)
         if moments is None:
             coded = quantize_rows(weight, config.weight_bits, config.clip, group)
         else:
-            seen = made.moments(name, moments)
-            coded = gptq(weight, seen, config.weight_bits, config.clip, group, config.damp, act_order=True)
+            moments = made.moments(name, moments)
+            coded = gptq(weight, moments, config.weight_bits, config.clip, group, config.damp, act_order=True)
         times, scale = scales.get(name, (None, None))
         around = made.around[name]._replace(static_scale=scale, static_time=times)
         options = {"around": around, "activation_bits": config.activation_bits, "backend": backend}
         return QuantLinear.from_codes(coded, config.weight_bits, made.bias(name), **options)
 
-    solved = {name: layer for name, layer in linears.items() if recipes[name].rounding == "gptq"}
-    with flow_time.following(made.module, layout.denoiser):
-        module = by_blocks(made.module, layout, solved, calibration, rounded) if solved else made.module
-    for name in (name for name in linears if name not in solved):
-        replace_(module, name, rounded(name, module.get_submodule(name), None))
-    return module
+    solved = [name for name in names if recipes[name].rounding == "gptq"]
+    with flow_time.following(rewriting.module, layout.denoiser):
+        by_blocks_(rewriting, layout, solved, calibration, rounded)
+    for name in (name for name in names if name not in solved):
+        rewriting.put(name, rounded(name, rewriting.module.get_submodule(name), None))
 
 
 def _note(made: Turning, name: str) -> str | None:

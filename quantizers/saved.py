@@ -1,6 +1,6 @@
 """The folder of a saved quantized network: which files it has, and how it appears whole or not at all.
 
-    model.safetensors   packed codes, scales, positions, 16-bit rows, and everything that was kept
+    model.safetensors   packed codes, scales, widths of outputs, 16-bit rows, and everything that was kept
     config.json         where it came from, how each layer is stored, sha256 of the other two files
     audit.json          what was quantized, as measured when it was made
 
@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
-"""The layout of a folder; readers refuse another."""
+FORMAT = 2
+"""The layout of a folder."""
+READ = (1, 2)
+"""Layouts that are read; 1 had tables of positions and all scales as float32."""
 CONFIG, MODEL, AUDIT = "config.json", "model.safetensors", "audit.json"
 
 
@@ -108,8 +110,8 @@ def read_config(folder: Path) -> SavedConfig:
         raise StorageError(f"{path} is broken: {error}") from error
     if not isinstance(data, dict) or "quantization_config" not in data:
         raise StorageError(f"{path} has no quantization_config; it is not that of a saved quantized network")
-    if data.get("format") != FORMAT:
-        raise StorageError(f"{path} has format {data.get('format')!r}; this version reads {FORMAT}")
+    if data.get("format") not in READ:
+        raise StorageError(f"{path} has format {data.get('format')!r}; this version reads {', '.join(map(str, READ))}")
     names = {field.name: kind for field, kind in zip(dataclasses.fields(Origin), (str, str, str, dict), strict=True)}
     kinds = names | {"format": int, "quantization_config": dict, "files": dict}
     for name in sorted(kinds.keys() ^ data.keys()):

@@ -12,17 +12,25 @@ coordinates themselves are used and the average is exact. A channel that no acti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from quantizers.blocks import frozen, within
 from quantizers.calibration import CalibrationSet
 from quantizers.candidates import Candidates
 from quantizers.layout import ModelLayout
 
-_SAMPLES_AT_ONCE = 8
+NO_GRADIENT = (
+    "the actions do not depend on any layer output in a way that can be differentiated; layout.forward must not run "
+    "under no_grad and must reach at least one of the layers to quantize"
+)
+SAMPLES_AT_ONCE = 8
 """A bound on the memory for the layer inputs and their products."""
 
 
@@ -34,23 +42,27 @@ def action_sensitivity(
     candidates: Candidates,
     probes: int,
     seed: int,
+    lean: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Layer name -> float64[L, O]: mean squared deviation of the actions when only that channel has the width l.
 
     The deviation is summed over the action chunk and averaged over samples; 16 bits count as no deviation. Samples must
-    not interact within a batch. Raises ValueError if the actions cannot be differentiated or a layer folds samples.
+    not interact within a batch. `lean` takes one sample at a time, and computes blocks of the layout without a layer
+    among `linears` again when gradients come to them instead of holding what they need: for `linears` that are a small
+    part of a large network, of which no action need depend. Raises ValueError if the actions cannot be differentiated
+    or a layer folds samples.
     """
     if probes < 1:
         raise ValueError(f"probes is {probes}; at least 1 is needed")
     widths = sum(width < 16 for width in candidates.bits)
-    changes = {
-        name: candidates.weights[name][:widths] - layer.weight.detach().float() for name, layer in linears.items()
-    }
-    totals = {name: torch.zeros(len(delta), delta.shape[1], dtype=torch.float64) for name, delta in changes.items()}
+    totals = {name: torch.zeros(widths, layer.out_features, dtype=torch.float64) for name, layer in linears.items()}
+    again = [block for block in layout.blocks if lean and not any(within(name, block) for name in linears)]
     samples = 0
-    for index, batch in enumerate(calibration.in_batches(_SAMPLES_AT_ONCE)):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-        samples += _add_batch(module, layout, linears, batch, changes, candidates.means, totals, probes, generator)
+    # Only the layer outputs need gradients; without those of the weights a backward pass costs half.
+    with frozen(module), _computed_again(module, again):
+        for index, batch in enumerate(calibration.in_batches(1 if lean else SAMPLES_AT_ONCE)):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+            samples += _add_batch(module, layout, linears, batch, candidates, totals, probes, generator, lean)
     exempt = len(candidates.bits) - widths
     return {
         name: torch.cat([total / samples, total.new_zeros(exempt, total.shape[1])]) for name, total in totals.items()
@@ -92,21 +104,20 @@ def _add_batch(
     layout: ModelLayout,
     linears: Mapping[str, nn.Linear],
     batch: Mapping[str, torch.Tensor],
-    changes: Mapping[str, torch.Tensor],
-    means: Mapping[str, torch.Tensor],
+    candidates: Candidates,
     totals: Mapping[str, torch.Tensor],
     probes: int,
     generator: torch.Generator,
+    lean: bool,
 ) -> int:
     calls: list[tuple[str, torch.Tensor, torch.Tensor]] = []
     actions = _traced_forward(module, layout, linears, batch, calls)
+    if not actions.requires_grad:
+        if lean:
+            return len(actions)
+        raise ValueError(NO_GRADIENT)
     vectors, weight = _probes(actions, probes, generator)
-    moves = {}
-    for position, (name, x, _) in enumerate(calls):
-        x = _by_sample(x, len(actions), name)
-        if name in means:
-            x = x - means[name]
-        moves[position] = F.linear(x, changes[name].flatten(0, 1)).unflatten(-1, changes[name].shape[:2])
+    moves = _moves(calls, linears, candidates, len(actions))
     outputs = [y for _, _, y in calls]
     for number, vector in enumerate(vectors):
         gradients = torch.autograd.grad(
@@ -124,6 +135,40 @@ def _add_batch(
         for name, shift in shifts.items():
             totals[name].add_(shift.double().square().sum(dim=0), alpha=weight)
     return len(actions)
+
+
+def _moves(
+    calls: list[tuple[str, torch.Tensor, torch.Tensor]],
+    linears: Mapping[str, nn.Linear],
+    candidates: Candidates,
+    samples: int,
+) -> dict[int, torch.Tensor]:
+    """Position of a call -> float32[B, T, L, O]: by how much each width moves the outputs; layer by layer."""
+    positions: dict[str, list[int]] = {}
+    for position, (name, _, _) in enumerate(calls):
+        positions.setdefault(name, []).append(position)
+    moves = {}
+    for name, places in positions.items():
+        changes = candidates.changes(name, linears[name])
+        for position in places:
+            x = _by_sample(calls[position][1], samples, name)
+            if name in candidates.means:
+                x = x - candidates.means[name]
+            moves[position] = F.linear(x, changes.flatten(0, 1)).unflatten(-1, changes.shape[:2])
+    return moves
+
+
+@contextmanager
+def _computed_again(module: nn.Module, blocks: Sequence[str]) -> Iterator[None]:
+    """Let these blocks hold their inputs alone, and compute the rest again when gradients come to them."""
+    parts = [module.get_submodule(block) for block in blocks]
+    try:
+        for part in parts:
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False, preserve_rng_state=False)
+        yield
+    finally:
+        for part in parts:
+            part.__dict__.pop("forward", None)
 
 
 def _traced_forward(
@@ -145,23 +190,12 @@ def _traced_forward(
         return hook
 
     handles = [layer.register_forward_hook(watch(name)) for name, layer in linears.items()]
-    # Only the layer outputs need gradients; without those of the weights a backward pass costs half.
-    frozen = [parameter for parameter in module.parameters() if parameter.requires_grad]
     try:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
         with torch.enable_grad():
             actions = layout.forward(module, batch)
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
         for handle in handles:
             handle.remove()
-    if not actions.requires_grad:
-        raise ValueError(
-            "the actions do not depend on any layer output in a way that can be differentiated; layout.forward must "
-            "not run under no_grad and must reach at least one of the layers to quantize"
-        )
     return actions
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
-from quantizers.folds import Fold, ModulationFold, NormFold, fold_
+from quantizers.folds import Fold, ModulationFold, NormFold, float_tensors, folded_owner
 from quantizers.grids import Clip
 from quantizers.layout import ModelLayout, Role
 from quantizers.linear import QuantLinear
-from quantizers.plan import Plan, replace_, uniform_bits
+from quantizers.plan import Plan, Rewriting, replace_, uniform_bits
 from quantizers.preserved import check_folds
 from quantizers.scope import (
     BackendChoice,
@@ -27,6 +27,7 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
+from quantizers.sharing import Changed, Made, sharing_copy
 
 SMALLEST_SCALE = 1e-5
 """Floor of a smoothing scale and of the largest weight of a column, as published."""
@@ -75,26 +76,34 @@ def plan_smoothquant(
     config: SmoothQuant,
     calibration: CalibrationSet,
 ) -> Plan:
-    """The smoothed and rounded copy. Raises LayoutError if a declared fold does not preserve the function."""
+    """How to smooth and round. Raises LayoutError if a declared fold does not preserve the function."""
     check_groups(linears, config.group_size)
     check_folds(module, layout, calibration)
     folds = norm_folds(layout, linears)
     peaks = input_peaks(module, layout, folds, calibration)
     alphas = config.alphas if config.alpha is None else (config.alpha,)
-    best, deviations = None, {}
+    deviations = {}
     with torch.no_grad():
         actions = [layout.forward(module, batch) for batch in calibration.batches]
         for alpha in alphas:
-            smooth = _rounded(smoothed(module, folds, peaks, alpha), linears, config)
-            moved = [layout.forward(smooth, batch) for batch in calibration.batches]
-            deviation = sum((a - b).double().square().sum().item() for a, b in zip(actions, moved, strict=True))
-            if best is None or deviation < min(deviations.values()):
-                best = (alpha, smooth)
-            deviations[alpha] = deviation
-    alpha, smooth = best
+            tried = _rounded_anew(module, linears, smoothing(module, folds, peaks, alpha), config)
+            moved = [layout.forward(tried, batch) for batch in calibration.batches]
+            deviations[alpha] = sum((a - b).double().square().sum().item() for a, b in zip(actions, moved, strict=True))
+    alpha = min(deviations, key=deviations.get)
+
+    def rewrite(rewriting: Rewriting) -> dict[str, Any]:
+        moves = smoothing(rewriting.module, folds, peaks, alpha)
+        for name in _touched(linears, moves):
+            changed = _folded(rewriting.module, name, moves)
+            if name in linears:
+                rewriting.put(name, _rounded(rewriting.module.get_submodule(name), name, changed, config))
+            else:
+                rewriting.apply(changed)
+        return {}
+
     deviation = {f"{candidate:g}": value / calibration.samples() for candidate, value in deviations.items()}
     found = {"alpha": alpha, "squared_deviation_by_alpha": deviation, "smoothed_norms": len(folds)}
-    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, module=smooth)
+    return Plan(uniform_bits(linears, config.weight_bits), diagnostics=found, rewrite=rewrite)
 
 
 def norm_folds(layout: ModelLayout, names: Mapping[str, nn.Linear]) -> tuple[Fold, ...]:
@@ -126,29 +135,64 @@ def smoothing_scale(peak: torch.Tensor, weights: list[torch.Tensor], alpha: floa
     return torch.where(peak > 0, scale.clamp_min(SMALLEST_SCALE), torch.ones_like(scale))
 
 
-def smoothed(
+Moves = list[tuple[Fold, torch.Tensor]]
+"""Folds with the scales float32[P] that move through them, in order."""
+
+
+def smoothing(
     module: nn.Module, folds: tuple[Fold, ...], peaks: Mapping[str, torch.Tensor], alpha: float
-) -> nn.Module:
-    """A copy of `module` that computes the same, with smaller outliers in its activations."""
-    smooth = copy.deepcopy(module)
+) -> Moves:
+    """The scales that leave what `module` computes and make the outliers in its activations smaller."""
+    moves = []
     for fold in folds:
         weights = [module.get_submodule(name).weight.detach() for name in fold.consumers]
-        fold_(smooth, fold, fold.reduce(smoothing_scale(peaks[fold.consumers[0]], weights, alpha)))
-    return smooth
+        moves.append((fold, fold.reduce(smoothing_scale(peaks[fold.consumers[0]], weights, alpha))))
+    return moves
 
 
-def _rounded(module: nn.Module, names: Mapping[str, nn.Linear], config: SmoothQuant) -> nn.Module:
-    backend, _ = resolve_backend(config.backend, config.activation_bits)
-    for name in names:
-        layer = module.get_submodule(name)
-        rounded = QuantLinear(
-            layer.weight.detach(),
-            layer.bias,
-            torch.full((layer.out_features,), config.weight_bits),
-            clip=config.clip,
-            group_size=group_of(layer.in_features, config.group_size),
-            activation_bits=config.activation_bits,
-            backend=backend,
-        )
-        replace_(module, name, rounded)
-    return module
+def _touched(names: Iterable[str], moves: Moves) -> list[str]:
+    """The layers of these names, and all other parts that the moves change."""
+    return list(dict.fromkeys([*names, *(part for fold, _ in moves for part in (fold.producer, *fold.consumers))]))
+
+
+def _folded(module: nn.Module, name: str, moves: Moves) -> dict[str, torch.Tensor]:
+    """The parameters of a part of `module` after the moves that change it, by their names in `module`."""
+    tensors = float_tensors(module, name)
+    types = {key: parameter.dtype for key, parameter in module.get_submodule(name).named_parameters(recurse=False)}
+    for fold, scale in moves:
+        if name in (fold.producer, *fold.consumers):
+            changed = folded_owner(tensors, fold, name, scale)
+            # A network of half precision holds what each move makes of a parameter as such.
+            tensors |= {key: value.to(types[key.rpartition(".")[2]]).float() for key, value in changed.items()}
+    return tensors
+
+
+def _rounded(layer: nn.Linear, name: str, tensors: Mapping[str, torch.Tensor], config: SmoothQuant) -> QuantLinear:
+    """What becomes of `layer` with the weight and bias that `tensors` have for its name."""
+    return QuantLinear(
+        tensors[f"{name}.weight"],
+        tensors.get(f"{name}.bias"),
+        torch.full((layer.out_features,), config.weight_bits),
+        clip=config.clip,
+        group_size=group_of(layer.in_features, config.group_size),
+        activation_bits=config.activation_bits,
+        backend=resolve_backend(config.backend, config.activation_bits)[0],
+    )
+
+
+def _rounded_anew(module: nn.Module, names: Mapping[str, nn.Linear], moves: Moves, config: SmoothQuant) -> nn.Module:
+    """A copy of `module`, smoothed and rounded, whose layers are made for each call and hold nothing."""
+    tried = sharing_copy(module)
+
+    def make(name: str) -> QuantLinear:
+        return _rounded(module.get_submodule(name), name, _folded(module, name, moves), config)
+
+    def own(name: str) -> dict[str, torch.Tensor]:
+        part = module.get_submodule(name)
+        tensors = _folded(module, name, moves)
+        return {key: tensors[f"{name}.{key}"].to(old.dtype) for key, old in part.named_parameters(recurse=False)}
+
+    for name in _touched(names, moves):
+        part = Made(partial(make, name)) if name in names else Changed(module.get_submodule(name), partial(own, name))
+        replace_(tried, name, part)
+    return tried

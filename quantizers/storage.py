@@ -35,6 +35,7 @@ from quantizers.saved import (
     write_folder,
 )
 from quantizers.scope import BackendChoice, resolve_backend
+from quantizers.stored import restored, stored
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,10 @@ def save_quantized(module: nn.Module, folder: Path, audit: QuantAudit, origin: O
     if not packed:
         raise StorageError(f"method {audit.method!r} quantized nothing, so there is nothing to save but the checkpoint")
     state = state_of(module)
-    tensors = {name: _alone(tensor) if _is_packed(name, packed) else compact(tensor) for name, tensor in state.items()}
+    tensors = {name: compact(tensor) for name, tensor in _outside(state, packed).items()}
+    for name, layer in packed.items():
+        for attribute, tensor in stored(layer._buffers, layer.channel_bits()).items():
+            tensors[f"{name}.{attribute}"] = compact(tensor) if attribute == "bias" else _alone(tensor)
     layers = {name: dataclasses.asdict(_described(layer, audit)) for name, layer in packed.items()}
     kept = {name: str(tensor.dtype) for name, tensor in _outside(state, packed).items()}
     config = {"config": dict(audit.config), "layers": layers, "kept": kept}
@@ -92,7 +96,7 @@ def load_quantized_(module: nn.Module, folder: Path) -> QuantAudit:
         tensors = {name: tensor.clone() for name, tensor in load_file(folder / MODEL).items()}
     except SafetensorError as error:
         raise StorageError(f"{folder / MODEL} is not a file of tensors: {error}") from error
-    parts = {name: _layer(folder, name, stored, module, tensors) for name, stored in layers.items()}
+    parts = {name: _layer(folder, name, entry, module, tensors) for name, entry in layers.items()}
     own = _outside(state_of(module), parts)
     _check_kept(folder, own, kept, _outside(tensors, parts))
     if denoiser is not None and denoiser not in dict(module.named_modules()):
@@ -173,31 +177,28 @@ def _tables(folder: Path, config: SavedConfig) -> tuple[dict[str, StoredLayer], 
 
 
 def _layer(
-    folder: Path, name: str, stored: StoredLayer, module: nn.Module, tensors: Mapping[str, torch.Tensor]
+    folder: Path, name: str, entry: StoredLayer, module: nn.Module, tensors: Mapping[str, torch.Tensor]
 ) -> QuantLinear:
     """The layer of this name as it was stored, for its place in `module`."""
     linear = dict(module.named_modules()).get(name)
     if type(linear) is not nn.Linear:
         raise _other_network(folder, f"layer {name!r} is {'absent' if linear is None else type(linear).__name__}")
     sizes = (linear.in_features, linear.out_features)
-    if sizes != (stored.in_features, stored.out_features):
+    if sizes != (entry.in_features, entry.out_features):
         raise _other_network(
-            folder, f"layer {name!r} has {sizes[0]} -> {sizes[1]}, not {stored.in_features} -> {stored.out_features}"
+            folder, f"layer {name!r} has {sizes[0]} -> {sizes[1]}, not {entry.in_features} -> {entry.out_features}"
         )
     buffers = {key.rpartition(".")[2]: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] == name}
-    if "bias" in buffers and buffers["bias"].dtype == torch.float16:
-        buffers["bias"] = buffers["bias"].float()
     if ("bias" in buffers) != (linear.bias is not None):
         raise _other_network(folder, f"layer {name!r} has {'no' if linear.bias is None else 'a'} bias")
     try:
-        backend, _ = resolve_backend(stored.backend, stored.activation_bits)
-        layer = QuantLinear.from_buffers(
-            buffers, *sizes, group_size=stored.group_size, activation_bits=stored.activation_bits, backend=backend
-        )
+        backend, _ = resolve_backend(entry.backend, entry.activation_bits)
+        options = {"group_size": entry.group_size, "activation_bits": entry.activation_bits, "backend": backend}
+        layer = QuantLinear.from_buffers(restored(buffers), *sizes, **options)
     except ValueError as error:
         raise StorageError(f"layer {name!r} of {folder} cannot be loaded: {error}") from error
-    if _histogram(layer) != stored.bits:
-        raise StorageError(f"layer {name!r} of {folder} has widths {_histogram(layer)}, {CONFIG} says {stored.bits}")
+    if _histogram(layer) != entry.bits:
+        raise StorageError(f"layer {name!r} of {folder} has widths {_histogram(layer)}, {CONFIG} says {entry.bits}")
     return layer
 
 
@@ -233,7 +234,7 @@ def _audit(
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(f"{path} is not an audit that this version reads: {error}") from error
     quantized = {layer.name for layer in audit.layers if layer.status == "quantized"}
-    choices = {(stored.backend, stored.activation_bits) for stored in layers.values()}
+    choices = {(entry.backend, entry.activation_bits) for entry in layers.values()}
     if dict(audit.config) != config.quantization_config["config"] or quantized != parts.keys() or len(choices) != 1:
         raise StorageError(f"{path} and {folder / CONFIG} describe different networks")
     backend, reason = resolve_backend(*choices.pop())

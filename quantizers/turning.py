@@ -8,9 +8,9 @@ actions before and after.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -34,6 +34,7 @@ from quantizers.rotation import (
     output_blocks,
     turned,
 )
+from quantizers.sharing import Made, sharing_copy
 
 Scales = Literal["token", "tensor", "step", "channel"]
 """Scales of activations: found for each token as it comes; or static, from the calibration set: one for all, one for
@@ -108,7 +109,7 @@ class Turning:
         """float32[O]: its bias, likewise."""
         around, bias = self.around[name], self.module.get_submodule(name).bias
         if bias is None or around.turn_out is None:
-            return bias
+            return None if bias is None else bias.detach().float()
         return moved_out(bias.detach(), around.turn_out).float()
 
     def moments(self, name: str, moments: torch.Tensor) -> torch.Tensor:
@@ -124,14 +125,14 @@ class Turned(nn.Module):
         self.around, self.weight, self.bias = turning.around[name], turning.weight(name), turning.bias(name)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.linear(entered(self.around, x.flatten(0, -2)), self.weight, self.bias)
+        y = F.linear(entered(self.around, x.flatten(0, -2).float()), self.weight, self.bias)
         y = y if self.around.turn_out is None else turned(y, self.around.turn_out)
-        return y.unflatten(0, x.shape[:-1])
+        return y.unflatten(0, x.shape[:-1]).to(x.dtype)
 
 
 def turning(module: nn.Module, layout: ModelLayout, recipes: Mapping[str, Recipe]) -> Turning:
-    """A rotated copy of `module`; `recipes` has the layers to rotate."""
-    made = Turning(copy.deepcopy(module))
+    """A rotated copy of `module` that shares what is not rotated; `recipes` has the layers to rotate."""
+    made = Turning(sharing_copy(module))
     for fold in layout.folds:
         consumer = fold.consumers[0]
         if isinstance(fold, ValueFold) and {fold.producer, *fold.consumers} <= recipes.keys():
@@ -152,9 +153,9 @@ def prove(made: Turning, module: nn.Module, layout: ModelLayout, calibration: Ca
 
     Raises LayoutError above the limit of `quantizers.preserved`.
     """
-    rotated = copy.deepcopy(made.module)
+    rotated = sharing_copy(made.module)
     for name in made.around:
-        replace_(rotated, name, Turned(made, name))
+        replace_(rotated, name, Made(partial(Turned, made, name)))
     return check_unchanged(module, rotated, layout, calibration, "the rotations")
 
 

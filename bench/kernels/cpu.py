@@ -1,4 +1,4 @@
-"""Decisions of `pocket-oft` and single layers on the CPU, over the better of two float32 baselines, in turns.
+"""Decisions of a policy and single layers on the CPU, over the better of two float32 baselines, in turns.
 
 bf16 is timed beside them for information; on a CPU without bf16 instructions it is slower than float32.
 """
@@ -9,13 +9,14 @@ import copy
 import json
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.figure import median_figure
 from bench.kernels import memory, third_party
 from bench.kernels.packed import Packed, packed
 from bench.sources.source import BATCH
@@ -55,14 +56,6 @@ def ratios(steps: Mapping[str, Callable[[Any], object]], inputs: Sequence[Any], 
     return found
 
 
-def figure(values: Sequence[float], least: float | None = None, reason: str | None = None) -> dict[str, Any]:
-    """A figure of the last line: median, target, n and spread; None with a reason if there are no values."""
-    value = statistics.median(values) if values else None
-    return {"value": value, "target": None if least is None else f">= {least:g}",
-            "met": None if least is None or value is None else value >= least, "n": len(values) or None,
-            "spread": [min(values), max(values)] if values else None, "reason": reason}
-
-
 def decisions(modules: Mapping[str, nn.Module], policy: Any, observations: Sequence[Any], repeats: int) -> Ratios:
     """Whole decisions, everything in them counted."""
     def decide(module: nn.Module) -> Callable[[Any], object]:
@@ -75,18 +68,56 @@ def decisions(modules: Mapping[str, nn.Module], policy: Any, observations: Seque
     return ratios({name: decide(module) for name, module in modules.items()}, observations, repeats)
 
 
-def policy_modules() -> tuple[Any, Sequence[Any], dict[str, nn.Module], dict[str, QuantAudit]]:
-    """The policy, observations, its network in float32, packed, at W8A8 and quantized by QVLA, and the audits."""
-    policy = policy_class(POLICIES[POLICY])()
-    observations, episodes = policy.calibration_observations()
-    batches = [policy.batch(observations[i:i + BATCH])
-               for i in range(0, len(observations), BATCH)]
+def variants(
+    policy: Any, observations: Sequence[Any], episodes: Sequence[str]
+) -> tuple[dict[str, nn.Module], dict[str, QuantAudit]]:
+    """The network of a policy in float32, packed, at W8A8 and quantized by QVLA, and the audits."""
+    batches = [policy.batch(observations[i:i + BATCH]) for i in range(0, len(observations), BATCH)]
     modules, audits = {"plain": policy.module, "packed": packed(copy.deepcopy(policy.module))}, {}
     for method in ("rtn:w8a8", QVLA):
         modules[method] = copy.deepcopy(policy.module)
         calibration = CalibrationSet.of(batches, episodes)
         audits[method] = quantize_(modules[method], policy.layout, parse_method(method), calibration)
-    return policy, observations, modules, audits
+    return modules, audits
+
+
+def figures(policy: Any, parts: Collection[str], repeats: int, threads: Sequence[int] | None = None) -> dict[str, Any]:
+    """Of the parts `speed` and `memory`; speed with each number of threads, None for what is set."""
+    observations, episodes = policy.calibration_observations()
+    modules, audits = variants(policy, observations, episodes)
+    found: dict[str, Any] = {}
+    if "speed" in parts:
+        steps, full = layer_steps(), policy.module
+        for count in threads or (torch.get_num_threads(),):
+            torch.set_num_threads(count)
+            end = "_over_float32" + (f"_{count}_threads" if threads else "")
+            found |= decision_figures(modules, policy, observations, repeats, end) | layer_figures(steps, repeats, end)
+        policy.module = full
+    return found | (memory.figures(policy, modules, audits) if "memory" in parts else {})
+
+
+def decision_figures(
+    modules: Mapping[str, nn.Module], policy: Any, observations: Sequence[Any], repeats: int, end: str
+) -> dict[str, Any]:
+    """Decisions per second of the two variants over the better of two float32 baselines."""
+    measured = decisions(modules, policy, observations, repeats)
+    return {f"{policy.name}.w8a8_decisions{end}": median_figure(measured["rtn:w8a8"], ">=", 1.49),
+            f"{policy.name}.qvla_4_mean_bits_decisions{end}": median_figure(measured[QVLA], ">=", 1.0)}
+
+
+def layer_figures(
+    steps: Mapping[str, Callable[[torch.Tensor], torch.Tensor]], repeats: int, end: str
+) -> dict[str, Any]:
+    """Speed of single layers over the better of two float32 baselines."""
+    found = {}
+    for tokens in LAYER_TOKENS:
+        with torch.inference_mode():
+            measured = ratios(steps, [torch.randn(tokens, LAYER[0])], repeats)
+        for name in ("bf16", "w8a8", "w4a8", "qvla_4_mean_bits"):
+            least = LEAST.get(name) if tokens >= 16 else None
+            target = (None, None) if least is None else (">=", least)
+            found[f"{name}_{LAYER[0]}x{LAYER[1]}_{tokens}_rows{end}"] = median_figure(measured[name], *target)
+    return found
 
 
 def layer_steps() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
@@ -107,44 +138,29 @@ def third_party_figures(repeats: int) -> dict[str, Any]:
     names = [f"onnxruntime_w4_{n}_rows_over_float32" for n in LAYER_TOKENS]
     reason = third_party.why_unavailable()
     if reason is not None:
-        return {name: figure([], reason=reason) for name in ("onnxruntime_w4_deviation", *names)}
+        return {name: median_figure([], reason=reason) for name in ("onnxruntime_w4_deviation", *names)}
     plain = nn.Linear(*LAYER, bias=False).requires_grad_(False)
     bits = torch.full((LAYER[1],), 4)
     ours = QuantLinear(plain.weight, None, bits, group_size=32)
     x = torch.randn(16, LAYER[0])
     expected = ours(x)
     theirs = third_party.matmul_nbits(ours, third_party.EXACT)(x)
-    found = {"onnxruntime_w4_deviation": figure([((theirs - expected).abs().max() / expected.abs().max()).item()])}
+    deviation = ((theirs - expected).abs().max() / expected.abs().max()).item()
+    found = {"onnxruntime_w4_deviation": median_figure([deviation])}
     steps = {"plain": plain, "packed": Packed(plain), "theirs": third_party.matmul_nbits(ours, third_party.INT8),
              "ours": QuantLinear(plain.weight, None, bits, group_size=32, activation_bits=8, backend="mixed")}
     for name, tokens in zip(names, LAYER_TOKENS, strict=True):
         with torch.inference_mode():
             measured = ratios(steps, [torch.randn(tokens, LAYER[0])], repeats)
-        found[name] = figure(measured["theirs"])
-        found[name.replace("onnxruntime_w4", "own_w4a8_group_32")] = figure(measured["ours"])
+        found[name] = median_figure(measured["theirs"])
+        found[name.replace("onnxruntime_w4", "own_w4a8_group_32")] = median_figure(measured["ours"])
     return found
 
 
 def main(threads: Sequence[int], repeats: int) -> int:
     """Measure and print; the last line is one JSON object that names every figure."""
-    found: dict[str, Any] = {}
-    policy, observations, modules, audits = policy_modules()
-    steps = layer_steps()
-    for count in threads:
-        torch.set_num_threads(count)
-        print(f"{count} threads", flush=True)
-        measured = decisions(modules, policy, observations, repeats)
-        end = f"_over_float32_{count}_threads"
-        found[f"{POLICY}.w8a8_decisions{end}"] = figure(measured["rtn:w8a8"], 1.49)
-        found[f"{POLICY}.qvla_4_mean_bits_decisions{end}"] = figure(measured[QVLA], 1.0)
-        for tokens in LAYER_TOKENS:
-            with torch.inference_mode():
-                measured = ratios(steps, [torch.randn(tokens, LAYER[0])], repeats)
-            for name in ("bf16", "w8a8", "w4a8", "qvla_4_mean_bits"):
-                least = LEAST.get(name) if tokens >= 16 else None
-                found[f"{name}_1024x4096_{tokens}_rows{end}"] = figure(measured[name], least)
+    found = figures(policy_class(POLICIES[POLICY])(), ("speed", "memory"), repeats, threads)
     torch.set_num_threads(1)
     found |= third_party_figures(repeats)
-    found |= memory.figures(policy, modules, audits)
     print(json.dumps({"figures": found, "machine": {"cpus": os.cpu_count(), "load": os.getloadavg()[0]}}))
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from bench.figure import figure
 from bench.variants import package_root
 from quantizers.audit import QuantAudit
 from quantizers.ledger import held_bytes
@@ -55,7 +56,8 @@ def growth(policy: Any, folder: Path | None) -> int:
 
 def figures(policy: Any, modules: Mapping[str, nn.Module], audits: Mapping[str, QuantAudit]) -> dict[str, Any]:
     """Resident growth over float32's and over what is counted, and the file of packed layers over its stated bits."""
-    found = {"float32_resident_bytes": _plain(growth(policy, None))}
+    plain = growth(policy, None)
+    found = {"float32_resident_bytes": figure(plain, None, None)}
     for method, audit in audits.items():
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "saved"
@@ -66,12 +68,10 @@ def figures(policy: Any, modules: Mapping[str, nn.Module], audits: Mapping[str, 
         print(f"{method}: grows by {grown:,}, counted {held:,}; file {file_bytes:,}, counted {audit.storage_bytes:,}",
               flush=True)
         found |= {
-            f"{name}_resident_bytes": _plain(grown),
-            f"{name}_resident_over_counted": _plain(grown / held),
-            f"{name}_file_over_counted": _plain(file_bytes / audit.storage_bytes),
+            f"{name}_resident_bytes": figure(grown, None, None),
+            f"{name}_resident_over_counted": figure(grown / held, None, None),
+            f"{name}_resident_over_float32": figure(grown / plain if plain else None, None, None,
+                                                    None if plain else "float32 takes less than a page"),
+            f"{name}_file_over_counted": figure(file_bytes / audit.storage_bytes, None, None),
         }
     return {f"{policy.name}.{name}": value for name, value in found.items()}
-
-
-def _plain(value: float) -> dict[str, Any]:
-    return {"value": value, "target": None, "met": None, "n": 1, "spread": None, "reason": None}

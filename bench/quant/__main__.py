@@ -14,15 +14,16 @@ from typing import Any
 
 import torch
 
+from bench.figure import figure
+from bench.kernels import cpu
 from bench.quant.allocation import allocation_figures
 from bench.quant.drift import Drifts, drift_figures, sensitivity_figures
-from bench.quant.figure import figure
-from bench.quant.memory import memory_figures
-from bench.quant.speed import speed_figures
 from bench.variants import package_root
 from policies.registry import POLICIES
 
 PARTS = ("allocation", "drift", "sensitivity", "speed", "memory")
+REPEATS = 3
+"""Repetitions of what is timed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found |= drift_figures(drifts, args.table)
         if "sensitivity" in args.parts:
             found |= sensitivity_figures(drifts)
-        if "speed" in args.parts and name == args.policy[0]:
-            found |= speed_figures(drifts)
-        if "memory" in args.parts:
-            found |= memory_figures(drifts)
+        # Layers are the same for every policy, so speed is measured once.
+        parts = [part for part in PARTS[3:] if part in args.parts and (part == "memory" or name == args.policy[0])]
+        if parts:
+            found |= cpu.figures(drifts.policy, parts, REPEATS)
         rows[name] = drifts.rows
     elsewhere = {
         "qvla_8_mean_bits_success_within_3_points": "closed loop: make bench METHOD=qvla:target_bits=8 TRIALS=5",

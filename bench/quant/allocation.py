@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.quant.figure import median_figure
+from bench.figure import median_figure
 from quantizers.allocation import RULES, allocate
 
 CHANNELS = 2_000_000

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from bench.drift import compare_actions
-from bench.quant.figure import figure
+from bench.figure import figure
 from bench.sources.source import BATCH
 from policies.registry import POLICIES, policy_class
 from quantizers.audit import QuantAudit
@@ -113,10 +113,10 @@ class Drifts:
         """What QVLA does; sensitivities are measured once for all budgets."""
         plain, linears = QVLA(), self.scope(config)
         key = fold, dataclasses.replace(config, **{name: getattr(plain, name) for name in _ALLOCATION_FIELDS})
+        layout, calibration = self.policy.layout, self.folds[fold][0]
         if key not in self._measured:
-            calibration = self.folds[fold][0]
-            self._measured[key] = measure(self.full, self.policy.layout, linears, config, calibration)
-        return allocate_widths(self.full, linears, config, self._measured[key])
+            self._measured[key] = measure(self.full, layout, linears, config, calibration)
+        return allocate_widths(layout, linears, config, calibration, self._measured[key])
 
 
 def table(drifts: Drifts) -> None:

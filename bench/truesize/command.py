@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         models = {name: lookup("model", name, MODELS) for name in args.models or MODELS}
+        for name in args.models or ():
+            if (reason := models[name].unavailable()) is not None:
+                raise UsageError(f"model {name!r} cannot be measured: {reason}")
         probe = CpuProbe() if args.tiny else CudaProbe()
         if (reason := probe.unavailable()) is not None:
             raise UsageError(f"policies of 7 billion weights are timed on a GPU, and here is none: {reason}; --tiny "
@@ -80,6 +83,9 @@ def _rows(models: dict[str, Any], args: argparse.Namespace, probe: Any) -> Itera
     from bench.truesize.measure import Bench, attempted, free
 
     for name, model in models.items():
+        if (reason := model.unavailable()) is not None:
+            yield {"model": name, **_FULL, "reason": reason}
+            continue
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=args.scratch) as scratch:
             print(f"{name}: writing random weights to {scratch}", file=sys.stderr, flush=True)
             write(model, Path(scratch, "checkpoint"), args.tiny)

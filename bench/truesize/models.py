@@ -7,6 +7,7 @@ stages are.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,20 @@ class Model:
     write: str
     """"module:function" that takes a folder and sizes and writes a checkpoint with random weights."""
     sizes: str
-    """"module:class" of the sizes, whose defaults are the published ones."""
+    """"module:callable" that gives the published sizes, such as their class."""
     tiny: str
-    """"module:name" of sizes that a CPU answers with at once."""
+    """"module:name" or "module:name.key" of sizes that a CPU answers with at once."""
     stages: Mapping[str, tuple[str, ...]]
     """Stage -> modules whose calls it is made of."""
+    needs: str | None = None
+    """Package that must be importable."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be run here, None if it can."""
+        if self.needs is None or importlib.util.find_spec(self.needs) is not None:
+            return None
+        return (f"it runs in the classes of {self.needs}, which is not installed here; `make bench-7b-lerobot` "
+                "measures it in an environment that has it")
 
 
 _FOLDER = "policies.openvla.random_weights"
@@ -37,12 +47,33 @@ def _openvla(policy: str, function: str) -> Model:
     return Model(policy, f"{_FOLDER}:{function}", f"{_FOLDER}:Sizes", f"{_FOLDER}:TINY", _STAGES)
 
 
+_LEROBOT = "policies.lerobot.sizes"
+
+
+def _lerobot(policy: str, kind: str, sizes: str, stages: Mapping[str, tuple[str, ...]]) -> Model:
+    return Model(policy, "policies.lerobot.random_weights:write", f"{_LEROBOT}:{sizes}", f"{_LEROBOT}:TINY.{kind}",
+                 stages, "lerobot")
+
+
+_PALIGEMMA, _GROOT = "model.paligemma_with_expert.paligemma.model", "model.backbone.eagle_model"
+# LeRobot calls the language model of pi0.5 past its hooks, and never its expert; a step has the latter.
+_PI05_STAGES = {"vision": (f"{_PALIGEMMA}.vision_tower",), "projector": (f"{_PALIGEMMA}.multi_modal_projector",),
+                "language": tuple(f"{_PALIGEMMA}.language_model.layers.{number}" for number in range(18)),
+                "head": ("step",)}
+_GROOT_STAGES = {
+    "vision": (f"{_GROOT}.vision_model",), "projector": (f"{_GROOT}.mlp1",),
+    "language": (f"{_GROOT}.language_model.model",),
+    "head": (*(f"model.action_head.vl_self_attention.transformer_blocks.{number}" for number in range(4)),
+             "model.action_head.state_encoder", "step")}
+
 MODELS: Mapping[str, Model] = {
     "openvla-7b": _openvla("openvla", "write_openvla"),
     "openvla-7b-oft": _openvla("openvla-oft", "write_oft"),
     "univla-7b": _openvla("univla", "write_univla"),
+    "pi0.5": _lerobot("pi05", "pi05", "pi05", _PI05_STAGES),
+    "gr00t-n1.5": _lerobot("groot-n1.5", "groot", "groot_n15", _GROOT_STAGES),
 }
-"""Name -> model. pi0.5 and GR00T N1.5 join when their policies are registered."""
+"""Name -> model."""
 
 
 def write(model: Model, folder: Path, tiny: bool) -> None:
@@ -53,4 +84,6 @@ def write(model: Model, folder: Path, tiny: bool) -> None:
 
 def _imported(target: str) -> object:
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    name, _, key = attribute.partition(".")
+    found = getattr(importlib.import_module(module), name)
+    return found[key] if key else found

@@ -131,19 +131,26 @@ class PiNetwork(nn.Module):
 
 
 def build(kind: str, config: Any, sizes: Mapping[str, Any] | None) -> tuple[Any, PiNetwork]:
-    """LeRobot's policy of this config and the network in it, with arbitrary weights.
+    """LeRobot's policy of this config and the network in it, with whatever is in memory for weights.
 
     `sizes` has the transformers configs `paligemma` and `expert` of a network with other sizes than LeRobot's.
     """
-    if sizes is None:
-        policy = POLICIES[kind](config)
-        return policy, PiNetwork(policy.model.eval())
     config.device = "meta"
     with torch.device("meta"):
         policy = POLICIES[kind](config)
+        if sizes is not None:
+            _resize_(policy.model, kind, config, sizes)
     config.device = "cpu"
-    both = policy.model.paligemma_with_expert
-    width = sizes["expert"]["hidden_size"]
+    both = policy.model.to_empty(device="cpu").paligemma_with_expert
+    for part in (both.paligemma.model.language_model, both.gemma_expert.model):
+        part.rotary_emb = type(part.rotary_emb)(part.config).to(part.rotary_emb.inv_freq.dtype)
+    places = both.paligemma.model.vision_tower.vision_model.embeddings
+    places.position_ids = torch.arange(places.num_positions).expand((1, -1))
+    return policy, PiNetwork(policy.model.eval())
+
+
+def _resize_(model: nn.Module, kind: str, config: Any, sizes: Mapping[str, Any]) -> None:
+    both, width = model.paligemma_with_expert, sizes["expert"]["hidden_size"]
     modulated = {"use_adarms": kind == "pi05", "adarms_cond_dim": width if kind == "pi05" else None}
     both.paligemma = PaliGemmaForConditionalGenerationWithPiGemma(CONFIG_MAPPING["paligemma"](**sizes["paligemma"]))
     both.gemma_expert = PiGemmaForCausalLM(CONFIG_MAPPING["gemma"](**sizes["expert"], **modulated))
@@ -152,6 +159,5 @@ def build(kind: str, config: Any, sizes: Mapping[str, Any] | None) -> tuple[Any,
              "state_proj": (config.max_state_dim, width), "action_time_mlp_in": (2 * width, width),
              "action_time_mlp_out": (width, width), "time_mlp_in": (width, width), "time_mlp_out": (width, width)}
     for name, shape in names.items():
-        if hasattr(policy.model, name):
-            setattr(policy.model, name, nn.Linear(*shape))
-    return policy, PiNetwork(policy.model.eval())
+        if hasattr(model, name):
+            setattr(model, name, nn.Linear(*shape))

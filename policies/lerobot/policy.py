@@ -1,4 +1,5 @@
-"""Policies in LeRobot's classes: `pi0`, `pi05`, `smolvla`, with a suite or the folder of a checkpoint behind a colon.
+"""Policies in LeRobot's classes: `pi0`, `pi05`, `smolvla`, `groot-n1.5`, with a suite or a checkpoint's folder behind a
+colon.
 
 LeRobot's own pipelines make the network's inputs and undo the normalization of its actions; its `from_pretrained`,
 which goes on with arbitrary weights where a file cannot be read, is not used.
@@ -15,13 +16,12 @@ import numpy as np
 import torch
 from lerobot.policies.pi0.modeling_pi0 import pad_vector
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from envs.types import OSC_POSE, ActionSpec, Observation
 from policies.errors import CheckpointError
-from policies.lerobot import pi, pi_layout, published, smol
+from policies.lerobot import eagle, groot, groot_layout, pi, pi_layout, published, smol
 from policies.lerobot.recipe import SIZES, Recipe, read_files
+from policies.lerobot.weights import load_weights_
 from policies.openvla.calibration import stored_observations
 from policies.openvla.published import Family, Place
 from quantizers.layout import ModelLayout
@@ -44,7 +44,7 @@ class LeRobotPolicy:
     """LeRobot's name of the policy."""
     family: ClassVar[Family]
     """Its published checkpoints."""
-    reads_state: ClassVar[bool]
+    reads_state: ClassVar[bool] = True
     """Whether the network is given the state; if not, it stands in the prompt."""
     build: ClassVar[Callable[..., tuple[Any, torch.nn.Module]]]
     """`(kind, config, sizes)` -> LeRobot's policy and the network in it, with arbitrary weights."""
@@ -61,13 +61,14 @@ class LeRobotPolicy:
         """
         place = Place.of(argument)
         folder = self.family.folder(argument)
-        sizes = json.loads((folder / SIZES).read_text()) if (folder / SIZES).is_file() else None
-        self._settle(Recipe(read_files(folder), self.kind), sizes)
+        recipe = Recipe(read_files(folder), self.kind)
+        sizes = json.loads((folder / SIZES).read_text()) if (folder / SIZES).is_file() else self.read_sizes(recipe)
+        self._settle(recipe, sizes)
         self._suite, self._folder = place.suite, folder
         load_weights_(self.module, folder)
 
     def _settle(self, recipe: Recipe, sizes: Mapping[str, Any] | None) -> None:
-        self.name = self.kind
+        self.name, self.device = self.family.name, torch.device("cpu")
         self._recipe, self._sizes = recipe, sizes
         self._lerobot, self.module = type(self).build(self.kind, recipe.config, sizes)
         features = [name for name in recipe.config.image_features if "empty_camera" not in name]
@@ -80,6 +81,10 @@ class LeRobotPolicy:
         self._folder: Path | None = None
         self.reset(())
 
+    def read_sizes(self, recipe: Recipe) -> Mapping[str, Any] | None:
+        """The sizes of the network of a checkpoint that does not hold them; None for LeRobot's own."""
+        return None
+
     def network_config(self) -> dict[str, Any]:
         """The checkpoint's small files and the sizes of its network; a tokenizer is only named."""
         return {"files": dict(self._recipe.files), "sizes": self._sizes}
@@ -91,6 +96,12 @@ class LeRobotPolicy:
         policy._settle(Recipe(network["files"], cls.kind), network["sizes"])
         return policy
 
+    def to(self, device: str) -> Self:
+        """See `policies.base.MovablePolicy`."""
+        self.device = torch.device(device)
+        self.module.to(self.device)
+        return self
+
     def reset(self, noise_key: Sequence[int]) -> None:
         """Begin an episode: the next call is decision 0 of `noise_key`."""
         self._key, self._decision = tuple(int(number) for number in noise_key), 0
@@ -98,14 +109,14 @@ class LeRobotPolicy:
     def batch(self, observations: Sequence[Observation]) -> dict[str, torch.Tensor]:
         """The network's arguments, with noise that follows from each observation's own state."""
         drawn = [self._noise(o.state.astype(np.float32).view(np.uint32).tolist()) for o in observations]
-        return self._inputs(observations) | {"noise": torch.stack(drawn)}
+        return self.inputs(observations) | {"noise": torch.stack(drawn)}
 
     def act(self, observations: Sequence[Observation]) -> np.ndarray:
         """float32[B, H, 7], clipped to the limits as LIBERO's controller does."""
         noise = self._noise([len(self._key), *self._key, self._decision]).expand(len(observations), -1, -1)
         self._decision += 1
         with torch.inference_mode():
-            chunk = self.module(**self._inputs(observations), noise=noise)
+            chunk = self.module(**self.inputs(observations), noise=noise).cpu()
         dim = self._recipe.config.output_features["action"].shape[0]
         if dim != self.action_spec.dim:
             raise CheckpointError(f"the checkpoint's actions have {dim} numbers, LIBERO's {self.action_spec.dim}")
@@ -118,14 +129,12 @@ class LeRobotPolicy:
         """Recorded observations of the suite, and the name of the episode of each."""
         return stored_observations(self._folder, self._suite, tuple(self._features.values()))
 
+    def inputs(self, observations: Sequence[Observation]) -> dict[str, torch.Tensor]:
+        """The network's arguments for B observations, but for the noise."""
+        return {name: tensor.to(self.device) for name, tensor in self._inputs(observations).items()}
+
     def _inputs(self, observations: Sequence[Observation]) -> dict[str, torch.Tensor]:
-        batch: dict[str, Any] = {OBS_STATE: torch.from_numpy(np.stack([o.state for o in observations])),
-                                 "task": [o.instruction for o in observations]}
-        for feature, camera in self._features.items():
-            # LeRobot flips both axes of LIBERO's raw picture, which is ours with left and right swapped.
-            pictures = np.stack([o.images[camera][:, ::-1] for o in observations])
-            batch[feature] = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        ready = self._recipe.before(batch)
+        ready = self._prepared(observations)
         images, masks = self._pictures(ready)
         inputs = {"images": torch.stack(images, dim=1), "image_masks": torch.stack(masks, dim=1),
                   "tokens": ready[OBS_LANGUAGE_TOKENS], "token_masks": ready[OBS_LANGUAGE_ATTENTION_MASK].bool()}
@@ -133,22 +142,34 @@ class LeRobotPolicy:
             inputs["state"] = pad_vector(ready[OBS_STATE], self._recipe.config.max_state_dim)
         return inputs
 
+    def _prepared(self, observations: Sequence[Observation]) -> Mapping[str, Any]:
+        """What LeRobot's pipeline makes of observations as LeRobot's own evaluation shows them."""
+        batch: dict[str, Any] = {OBS_STATE: torch.from_numpy(np.stack([o.state for o in observations])),
+                                 "task": [o.instruction for o in observations]}
+        for feature, camera in self._features.items():
+            # LeRobot flips both axes of LIBERO's raw picture, which is ours with left and right swapped.
+            pictures = np.stack([o.images[camera][:, ::-1] for o in observations])
+            batch[feature] = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        return self._recipe.before(batch)
+
     def _pictures(self, ready: Mapping[str, Any]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Per camera float[B, 3, S, S] in [-1, 1] and bool[B], as LeRobot's policy makes them."""
         return self._lerobot._preprocess_images(ready)
 
+    def _noise_shape(self) -> tuple[int, int]:
+        return self._recipe.config.chunk_size, self._recipe.config.max_action_dim
+
     def _noise(self, key: Sequence[int]) -> torch.Tensor:
         """Standard normal float32[H, A] from numbers of 0 or more: equal keys, equal noise, on every machine."""
-        config = self._recipe.config
         drawn = np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key)))).standard_normal(
-            (config.chunk_size, config.max_action_dim), dtype=np.float32)
-        return torch.from_numpy(drawn)
+            self._noise_shape(), dtype=np.float32)
+        return torch.from_numpy(drawn).to(self.device)
 
 
 class Pi0(LeRobotPolicy):
     """pi0 (Black et al. 2024)."""
 
-    kind, family, reads_state = "pi0", published.PI0, True
+    kind, family = "pi0", published.PI0
     build, structure = staticmethod(pi.build), staticmethod(pi_layout.structure)
 
 
@@ -162,34 +183,45 @@ class Pi05(LeRobotPolicy):
 class SmolVLA(LeRobotPolicy):
     """SmolVLA (Shukor et al. 2025). The config and processor of its SmolVLM must be on the machine as well."""
 
-    kind, family, reads_state = "smolvla", published.SMOLVLA, True
+    kind, family = "smolvla", published.SMOLVLA
     build, structure = staticmethod(smol.build), staticmethod(smol.structure)
 
     def _pictures(self, ready: Mapping[str, Any]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         return self._lerobot.prepare_images(ready)
 
 
-def load_weights_(module: torch.nn.Module, folder: Path) -> None:
-    """Load `model.safetensors`, key for key. Raises `CheckpointError` for missing, unexpected or misshapen ones."""
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has no model.safetensors; pickled weights are not read, convert them first")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged: {error}; download it again") from error
-    given = {key if key.startswith("model.") else f"model.{key}": value for key, value in found.items()}
-    both = "model.paligemma_with_expert"
-    tied = given.pop(f"{both}.paligemma.lm_head.weight", None)
-    for unasked in (f"{both}.gemma_expert.lm_head.weight", "model.vlm_with_expert.vlm.lm_head.weight"):
-        given.pop(unasked, None)
-    if tied is not None:
-        given.setdefault(f"{both}.paligemma.model.language_model.embed_tokens.weight", tied)
-    wanted = dict(module.state_dict())
-    missing, unexpected = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    shapes = [key for key in wanted.keys() & given.keys() if wanted[key].shape != given[key].shape]
-    if missing or unexpected or shapes:
-        first = (missing or unexpected or shapes)[0]
-        raise CheckpointError(f"{path} does not fit the network: {len(missing)} keys are missing, {len(unexpected)} "
-                              f"unexpected, {len(shapes)} of another shape; first: {first}")
-    module.load_state_dict(given)
+class Groot(LeRobotPolicy):
+    """GR00T N1.5 (NVIDIA 2025). The config of its base model and the files of its Eagle must be on the machine as well.
+
+    LeRobot's pipeline gives every observation of a batch the first one's words, so it is asked one by one.
+    """
+
+    kind, family = "groot", published.GROOT
+    build, structure = staticmethod(groot.build), staticmethod(groot_layout.structure)
+
+    def read_sizes(self, recipe: Recipe) -> Mapping[str, Any]:
+        """From the base model and the Eagle that the checkpoint names. Raises `CheckpointMissing` without them."""
+        return eagle.read_sizes(recipe.config)
+
+    def _settle(self, recipe: Recipe, sizes: Mapping[str, Any] | None) -> None:
+        eagle.give_processor_(recipe.before, recipe.config.tokenizer_assets_repo)
+        super()._settle(recipe, sizes)
+
+    def _inputs(self, observations: Sequence[Observation]) -> dict[str, torch.Tensor]:
+        ready = [self._prepared([observation]) for observation in observations]
+        rows, network = [one["eagle_input_ids"][0] for one in ready], self.module.model.backbone.eagle_model
+        places = network.num_image_token * len(self._features)
+        if any((row == network.image_token_index).sum() != places for row in rows):
+            raise CheckpointError(f"the Eagle's processor does not leave {places} places for pictures in the words; "
+                                  "its processor_config.json and config.json are of different models")
+        inputs = {"images": torch.stack([one["eagle_pixel_values"] for one in ready]),
+                  "state": torch.cat([one["state"] for one in ready]),
+                  "embodiment": torch.cat([one["embodiment_id"] for one in ready])}
+        longest = max(map(len, rows))
+        if len(rows) > 1:  # one row has no padding
+            inputs["token_masks"] = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows])
+        # What stands in the padding is never seen; it only must not be a picture's place.
+        return inputs | {"tokens": torch.stack([torch.cat([row.new_zeros(longest - len(row)), row]) for row in rows])}
+
+    def _noise_shape(self) -> tuple[int, int]:
+        return self.module.noise_shape

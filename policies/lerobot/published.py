@@ -1,4 +1,4 @@
-"""Where LeRobot's checkpoints for LIBERO lie; each is one checkpoint for all four suites. No torch is imported here."""
+"""Where LeRobot's checkpoints for LIBERO lie. No torch is imported here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from policies.errors import PolicyError
 from policies.openvla.published import Family
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
-"""Suites that the published checkpoints were trained on together."""
+"""Suites with a published checkpoint; those of pi0, pi0.5 and SmolVLA were trained on all four together."""
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,9 @@ class LeRobotFamily(Family):
 PI0 = LeRobotFamily("pi0", dict.fromkeys(SUITES, "lerobot/pi0_libero_finetuned"))
 PI05 = LeRobotFamily("pi05", dict.fromkeys(SUITES, "lerobot/pi05_libero_finetuned"))
 SMOLVLA = LeRobotFamily("smolvla", dict.fromkeys(SUITES, "HuggingFaceVLA/smolvla_libero"))
+GROOT = LeRobotFamily("groot-n1.5", {
+    "libero_spatial": "liorbenhorin-nv/groot-libero_spatial-128_20000",
+    "libero_object": "liorbenhorin-nv/groot-libero_object-64_40000",
+    "libero_goal": "aractingi/libero-groot-goal",
+    "libero_10": "liorbenhorin-nv/groot-libero_10-64_40000"})
+"""Those that there are in LeRobot's format; they are of its community."""

@@ -20,8 +20,10 @@ from policies.errors import CheckpointError
 
 PRE, POST = "policy_preprocessor", "policy_postprocessor"
 """Names of the two pipelines' files."""
-TOKENIZER_STEP = "tokenizer_processor"
-"""LeRobot's name of the step that has the tokenizer."""
+TOKENIZER_STEP, ASSETS = "tokenizer_processor", "tokenizer_assets_repo"
+"""LeRobot's name of the step that has the tokenizer, and what names GR00T's in the config of the policy."""
+DEVICE_STEP = "device_processor"
+"""LeRobot's name of the step that moves tensors to a device."""
 TOKENIZER, SIZES = "tokenizer", "sizes.json"
 """Folder of a checkpoint that brings its own tokenizer, and file of one whose network has sizes of its own."""
 
@@ -37,6 +39,8 @@ def read_files(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is no LeRobot checkpoint of version 0.4 or later: it lacks "
                               f"{', '.join(absent)}")
     files = {name: json.loads((folder / name).read_text()) for name in wanted}
+    if ASSETS in files["config.json"] and (folder / TOKENIZER).is_dir():
+        files["config.json"][ASSETS] = str((folder / TOKENIZER).absolute())
     for pipeline in (PRE, POST):
         for step in files[f"{pipeline}.json"]["steps"]:
             if (name := step.get("state_file")) is not None:
@@ -57,12 +61,17 @@ class Recipe:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 if name.endswith(".json"):
-                    (Path(folder) / name).write_text(json.dumps(content))
+                    (Path(folder) / name).write_text(json.dumps(_on_cpu(content)))
                 else:
                     (Path(folder) / name).write_bytes(base64.b64decode(content))
             self.config = PreTrainedConfig.from_pretrained(folder)
             self.config.device, self.config.pretrained_path = "cpu", None
-            self.before, self.after = make_pre_post_processors(
-                self.config, folder, preprocessor_overrides={"device_processor": {"device": "cpu"}},
-                postprocessor_overrides={"device_processor": {"device": "cpu"}})
+            self.before, self.after = make_pre_post_processors(self.config, folder)
         self.files = files
+
+
+def _on_cpu(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pipeline whose steps stay on the CPU: the device of training need not be here, and policies move tensors."""
+    steps = [step | {"config": step["config"] | {"device": "cpu"}} if step.get("registry_name") == DEVICE_STEP else step
+             for step in content.get("steps", ())]
+    return content | {"steps": steps} if steps else content

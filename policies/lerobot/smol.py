@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, make_att_2d_masks
+from lerobot.policies.smolvla.smolvlm_with_expert import SmolVLMWithExpertModel
 from torch import nn
 
 from quantizers.folds import AttentionSite, Fold, LinearFold, NormFold, ValueFold
@@ -23,6 +25,46 @@ VISION = f"{BOTH}.vlm.model.vision_model.encoder.layers"
 PROJECTOR = f"{BOTH}.vlm.model.connector"
 LANGUAGE = f"{BOTH}.vlm.model.text_model.layers"
 EXPERT = f"{BOTH}.lm_expert.layers"
+
+
+class CrossAttention(nn.Module):
+    """The Linears of an attention that reads the SmolVLM's keys and values, and what LeRobot computes between them.
+
+    LeRobot calls no module for that, so no hook would see it.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.head_dim = attention.head_dim
+        self.q_proj, self.k_proj = attention.q_proj, attention.k_proj
+        self.v_proj, self.o_proj = attention.v_proj, attention.o_proj
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """float[B, Q, heads * D] of float[B, T, heads, D] each, in float32 as LeRobot does; `mask` bool[B, Q, K]."""
+        q, k, v = (part.float().transpose(1, 2) for part in (query, key, value))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], enable_gqa=True)
+        return out.transpose(1, 2).flatten(2).to(value.dtype)
+
+
+class Both(SmolVLMWithExpertModel):
+    """LeRobot's SmolVLM and expert, whose crossing layers attend through such modules."""
+
+    _crossing: CrossAttention | None = None
+
+    def forward_cross_attn_layer(self, model_layers: Any, inputs_embeds: Any, layer_idx: int, *args: Any, **kwargs: Any
+                                 ) -> Any:
+        """LeRobot's; the prefix was read before, so the expert's is the only attention in it."""
+        self.__dict__["_crossing"] = model_layers[1][layer_idx].self_attn  # not as another part of this module
+        try:
+            return super().forward_cross_attn_layer(model_layers, inputs_embeds, layer_idx, *args, **kwargs)
+        finally:
+            self.__dict__["_crossing"] = None
+
+    def get_attention_interface(self) -> Any:
+        """`(mask, batch size, head dim, queries, keys, values) -> output`."""
+        crossing = self._crossing
+        return self.eager_attention_forward if crossing is None else (
+            lambda mask, _batch, _dim, query, key, value: crossing(query, key, value, mask))
 
 
 class SmolStep(nn.Module):
@@ -42,7 +84,12 @@ class SmolNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.step = SmolStep()
-        model.vlm_with_expert.vlm.lm_head = nn.Identity()  # it is never asked for words
+        both = model.vlm_with_expert
+        both.vlm.lm_head = nn.Identity()  # it is never asked for words
+        both.__class__ = Both
+        for number, layer in enumerate(both.lm_expert.layers):
+            if _crosses(both, number):
+                layer.self_attn = CrossAttention(layer.self_attn)
 
     def forward(self, images: torch.Tensor, image_masks: torch.Tensor, tokens: torch.Tensor, token_masks: torch.Tensor,
                 noise: torch.Tensor, state: torch.Tensor) -> torch.Tensor:

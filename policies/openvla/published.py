@@ -91,22 +91,7 @@ class Family:
         return (self._of_suite(found, place.suite) if self.folder_per_suite else found).absolute()
 
     def _from_hub(self, repository: str, place: Place) -> Path:
-        from huggingface_hub import snapshot_download
-
-        try:
-            try:
-                return Path(snapshot_download(repository, revision=place.revision, allow_patterns=PATTERNS,
-                                              local_files_only=True))
-            except FileNotFoundError:
-                return Path(snapshot_download(repository, revision=place.revision, allow_patterns=PATTERNS))
-        except Exception as error:  # whatever the network or the hub says, the user needs the same advice
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            at = f" --revision {place.revision}" if place.revision else ""
-            raise CheckpointMissing(
-                f"the checkpoint {repository}{f' at revision {place.revision}' if place.revision else ''} is not on "
-                f"this machine and could not be downloaded ({reason}); where there is a network, run `hf download "
-                f"{repository}{at} --local-dir {CHECKPOINTS / repository}` and put that folder here, or name a folder: "
-                f"{self.name}:{place.suite}=FOLDER") from error
+        return downloaded(repository, place.revision, PATTERNS, f"name a folder: {self.name}:{place.suite}=FOLDER")
 
     def _of_suite(self, folder: Path, suite: str) -> Path:
         """The one folder in it that has a checkpoint and the suite's name, or `folder` if it is a checkpoint itself."""
@@ -119,6 +104,28 @@ class Family:
             raise CheckpointMissing(f"{folder} has {len(found)} checkpoints of {suite}; name its folder: "
                                     f"{self.name}:{suite}=FOLDER")
         return found[0]
+
+
+def downloaded(repository: str, revision: str | None, patterns: tuple[str, ...], otherwise: str) -> Path:
+    """A repository's files of these patterns in the hub's cache, downloaded if need be.
+
+    Raises `CheckpointMissing` with what to download and where to put it, and what can be done `otherwise`.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        try:
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
+                                          local_files_only=True))
+        except FileNotFoundError:
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # whatever the network or the hub says, the user needs the same advice
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        at = f" --revision {revision}" if revision else ""
+        raise CheckpointMissing(
+            f"the checkpoint {repository}{f' at revision {revision}' if revision else ''} is not on this machine and "
+            f"could not be downloaded ({reason}); where there is a network, run `hf download {repository}{at} "
+            f"--local-dir {CHECKPOINTS / repository}` and put that folder here, or {otherwise}") from error
 
 
 def recorded_revision(folder: Path) -> str | None:

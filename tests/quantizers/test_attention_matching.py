@@ -18,6 +18,7 @@ from quantizers.attention_matching import (
 )
 from quantizers.layout import LinearSite, ModelLayout
 from quantizers.linear import QuantLinear
+from quantizers.plan import Rewriting
 from quantizers.preserved import LayoutError
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
@@ -84,7 +85,7 @@ def test_matching_restores_spread_and_size_of_a_single_step():
     with torch.no_grad():
         attention.to_k.weight *= torch.linspace(0.8, 1.2, WIDTH)[:, None]
         attention.to_out.weight *= 0.8
-    match_(rough, network, layout, calibration, True, True, LOOSE)
+    match_(Rewriting(rough), full, layout, calibration, True, True, LOOSE)
     seen, name = watch(rough, layout, parts, calibration), parts[0].name
     torch.testing.assert_close(seen.mean_spread(name), full.mean_spread(name), rtol=0.01, atol=0)
     assert seen.mean_size(name) == pytest.approx(full.mean_size(name), rel=0.01)
@@ -100,7 +101,8 @@ def test_every_call_of_every_step_is_seen():
 def test_a_network_that_needs_no_correction_stays_as_it_is_to_the_last_bit():
     network, layout, calibration = build()
     twin = copy.deepcopy(network)
-    found = match_(twin, network, layout, calibration, True, True, Limits())
+    teacher = watch(network, layout, attention_parts(layout, "dit"), calibration)
+    found = match_(Rewriting(twin), teacher, layout, calibration, True, True, Limits())
     assert found["temperatures"] == {"dit.attention": [1.0] * HEADS} and found["balances"] == {"dit.attention": 1.0}
     assert set(found["squared_deviation"].values()) == {0.0}
     state = network.state_dict()
@@ -114,7 +116,7 @@ def test_factors_of_a_packed_layer_leave_its_codes(text):
     layer, x = network.dit.attention.to_out, torch.randn(5, WIDTH)
     assert isinstance(layer, QuantLinear)
     before, codes = layer(x), layer.codes4.clone()
-    scale_rows_(layer, torch.full((WIDTH,), 1.25, dtype=torch.float64))
+    scale_rows_(Rewriting(network), "dit.attention.to_out", torch.full((WIDTH,), 1.25, dtype=torch.float64))
     torch.testing.assert_close(layer(x), before * 1.25)
     assert torch.equal(layer.codes4, codes)
 
@@ -125,10 +127,10 @@ def test_factors_per_head_go_through_a_rotation_within_heads_only():
     factors = torch.tensor([1.1] * 8 + [0.9] * 8, dtype=torch.float64)
     layer, x = network.dit.attention.to_q, torch.randn(5, WIDTH)
     before = layer(x)
-    scale_rows_(layer, factors)
+    scale_rows_(Rewriting(network), "dit.attention.to_q", factors)
     torch.testing.assert_close(layer(x), before * factors.float())
     with pytest.raises(ValueError, match="blocks must divide a head"):
-        scale_rows_(network.dit.attention.to_out, factors)
+        scale_rows_(Rewriting(network), "dit.attention.to_out", factors)
 
 
 def test_an_attention_that_cannot_be_watched_is_an_error():

@@ -2,15 +2,17 @@ import pytest
 import torch
 from torch import nn
 
-from quantizers.awq import AWQ, candidate_scale, plan_awq, search_ratio
+from quantizers.awq import AWQ, plan_awq
 from quantizers.blocks import common_part
 from quantizers.calibration import CalibrationSet
 from quantizers.clipping import clip_and_code, row_error
 from quantizers.folds import LinearFold
 from quantizers.grids import fake_quantize, quantize_rows
 from quantizers.layout import LinearSite, ModelLayout
+from quantizers.plan import Rewriting
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
+from quantizers.salience import candidate_scale, search_ratio
 from tests.quantizers.architectures import KINDS, build
 
 
@@ -39,23 +41,24 @@ def test_the_chosen_ratio_is_the_best_of_an_exhaustive_search():
         scale = candidate_scale(x.abs().mean(dim=0), k / 20)
         tried = fake_quantize(weight * scale, 3, "minmax", 8) / scale
         losses.append((x @ (tried - weight).t()).square().sum().item())
-    found = plan_awq(module, layout, {"0": module[0]}, AWQ(weight_bits=3, group_size=8), CalibrationSet.of([{"x": x}]))
-    assert found.diagnostics["ratios"]["0"] == losses.index(min(losses)) / 20 > 0
+    plan = plan_awq(module, layout, {"0": module[0]}, AWQ(weight_bits=3, group_size=8), CalibrationSet.of([{"x": x}]))
+    assert plan.rewrite(Rewriting(module))["ratios"]["0"] == losses.index(min(losses)) / 20 > 0
 
 
 def test_ratio_zero_and_no_clipping_are_round_to_nearest():
     module, layout, x = one_layer()
     weight = module[0].weight.detach().clone()
     config = AWQ(group_size=8, ratios=1, clip_steps=1)
-    made = plan_awq(module, layout, {"0": module[0]}, config, CalibrationSet.of([{"x": x}])).module
-    assert made[0].input_scale is None
-    assert torch.equal(made[0].dequantized_weight(), fake_quantize(weight, 4, "minmax", 8))
+    plan_awq(module, layout, {"0": module[0]}, config, CalibrationSet.of([{"x": x}])).rewrite(Rewriting(module))
+    assert module[0].input_scale is None
+    assert torch.equal(module[0].dequantized_weight(), fake_quantize(weight, 4, "minmax", 8))
 
 
 def test_a_single_token_is_enough_to_search_and_clip():
     module, layout, x = one_layer()
-    made = plan_awq(module, layout, {"0": module[0]}, AWQ(group_size=8), CalibrationSet.of([{"x": x[:1]}])).module
-    assert torch.isfinite(made(x)).all()
+    plan = plan_awq(module, layout, {"0": module[0]}, AWQ(group_size=8), CalibrationSet.of([{"x": x[:1]}]))
+    plan.rewrite(Rewriting(module))
+    assert torch.isfinite(module(x)).all()
 
 
 def test_the_search_never_ends_above_the_loss_without_scales():
@@ -127,7 +130,7 @@ def test_a_layer_without_a_neighbour_keeps_its_scale_and_pays_for_it():
     audit = quantize_(module, layout, parse_method("awq:w3,group=8"), CalibrationSet.of([{"x": x}]))
     layer = module[0]
     assert layer.input_scale.shape == (16,)
-    assert audit.layers[0].metadata_bytes == 6 * 2 * (4 + 1) + 16 * 4
+    assert audit.layers[0].metadata_bytes == 6 * 2 * (2 + 1) + 16 * 4
     without, layout, _ = one_layer()
     quantize_(without, layout, parse_method("awq:w3,group=8,input_scales=false"), CalibrationSet.of([{"x": x}]))
     assert without[0].input_scale is None

@@ -40,7 +40,8 @@ def test_a_bias_makes_up_for_the_mean_error_and_rows_without_one_have_none(polic
         layout.forward(policy, batch)
     handle.remove()
     x, level = torch.cat(seen), torch.zeros(policy.vision.out_features, dtype=torch.long)
-    left = nn.functional.linear(x, candidates.weights["vision"][0], candidates.bias("vision", policy.vision, level))
+    rows, bias = candidates.weights("vision", policy.vision), candidates.bias("vision", policy.vision, level)
+    left = nn.functional.linear(x, rows[0], bias)
     torch.testing.assert_close(left.mean(dim=0), policy.vision(x).mean(dim=0).detach(), rtol=1e-3, atol=1e-3)
     assert candidates.bias("blocks.0.o", linears["blocks.0.o"], level) is None
 
@@ -48,14 +49,15 @@ def test_a_bias_makes_up_for_the_mean_error_and_rows_without_one_have_none(polic
 def test_a_layer_that_is_never_called_is_rounded_all_the_same(policy, layout, calibration):
     policy.never = nn.Linear(3, 4)
     candidates = compensated(policy, layout, {"never": policy.never}, calibration, BITS, "search", 0.01)
-    assert not candidates.means and candidates.weights["never"].isfinite().all()
+    assert not candidates.means and candidates.weights("never", policy.never).isfinite().all()
 
 
 def test_nearest_rows_are_plain_rounding_and_leave_biases_alone(policy):
     candidates = nearest({"vision": policy.vision}, BITS, "search")
-    assert torch.equal(candidates.weights["vision"][2], fake_quantize(policy.vision.weight.detach(), 4, "search"))
+    rows = candidates.weights("vision", policy.vision)
+    assert torch.equal(rows[2], fake_quantize(policy.vision.weight.detach(), 4, "search"))
     level = torch.full((policy.vision.out_features,), 2)
-    assert candidates.bias("vision", policy.vision, level) is policy.vision.bias and not candidates.codes
+    assert candidates.bias("vision", policy.vision, level) is policy.vision.bias
 
 
 def test_weights_that_do_not_fit_float16_are_an_error_before_anything_changes(policy, layout, calibration):

@@ -8,6 +8,7 @@ import torch
 from quantizers.blocks import observe
 from quantizers.gptq import GPTQ, gptq, plan_gptq
 from quantizers.grids import fake_quantize, fit_grid, grouped_rows
+from quantizers.plan import Rewriting
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
 from tests.quantizers.architectures import build
@@ -120,11 +121,12 @@ def test_groups_of_the_activation_order_have_the_grids_of_the_original_weights()
 def test_later_blocks_see_the_quantized_earlier_ones():
     network, layout, calibration = build("llama")
     wanted = {name: network.get_submodule(name) for name in ("blocks.0.down", "blocks.1.q")}
-    made = plan_gptq(network, layout, wanted, GPTQ(weight_bits=2), calibration).module
+    full = network.blocks[1].q.weight.detach()
+    plan_gptq(network, layout, wanted, GPTQ(weight_bits=2), calibration).rewrite(Rewriting(network))
     h = torch.zeros(32, 32)
-    observe(made, layout, ["blocks.1.q"], calibration, lambda name, x: h.addmm_(x.t(), x))
-    alone = gptq(network.blocks[1].q.weight.detach(), h, 2, act_order=True)
-    assert torch.equal(made.blocks[1].q.dequantized_weight(), alone.values())
+    observe(network, layout, ["blocks.1.q"], calibration, lambda name, x: h.addmm_(x.t(), x))
+    alone = gptq(full, h, 2, act_order=True)
+    assert torch.equal(network.blocks[1].q.dequantized_weight(), alone.values())
 
 
 def test_the_audit_tells_the_gain_of_every_layer_and_the_network_gains_too():

@@ -70,7 +70,7 @@ def test_five_is_the_best_of_five_scales_and_never_worse_than_absmax():
         limit = code_range(bits)[1]
         tried = []
         for divisor in (0.5, 0.75, 1.0, 1.25, 1.5):
-            scale = weight.abs().amax(1, keepdim=True) / limit / divisor
+            scale = (weight.abs().amax(1, keepdim=True) / limit / divisor).half().float()
             codes = (weight / scale).round().clamp(*code_range(bits))
             tried.append((codes * scale - weight).square().sum(1))
         error = (fake_quantize(weight, bits, "five") - weight).square().sum(1)
@@ -122,7 +122,7 @@ def test_scaling_the_weights_scales_the_result(bits, clip):
 def test_constant_zero_and_tiny_rows_stay_finite_and_close(bits, clip):
     weight = torch.tensor([0.0, 10.5, -3.0, 1e-38, 1e-44]).unsqueeze(1).repeat(1, 9)
     result = fake_quantize(weight, bits, clip)
-    torch.testing.assert_close(result[:3], weight[:3])
+    torch.testing.assert_close(result[:3], weight[:3], rtol=2**-10, atol=0)
     assert torch.isfinite(result).all() and not result[0].any()
 
 

@@ -129,7 +129,7 @@ def test_an_input_scale_divides_the_input_before_it_is_quantized(backend):
     plain = QuantLinear.from_codes(coded, 4, bias, **options)
     scaled = QuantLinear.from_codes(coded, 4, bias, around=Around(scale), **options)
     assert torch.equal(scaled(x), plain(x / scale))
-    assert scaled.metadata_bytes() == plain.metadata_bytes() + 32 == 5 * 2 * (4 + 1) + 32
+    assert scaled.metadata_bytes() == plain.metadata_bytes() + 32 == 5 * 2 * (2 + 1) + 32
     again = QuantLinear.from_buffers(scaled.state_dict(), 8, 5, group_size=4, **options)
     assert torch.equal(again(x), scaled(x))
 
@@ -196,8 +196,8 @@ def test_packed_rows_take_the_bytes_that_their_widths_say():
     layer = QuantLinear(torch.randn(6, 64), torch.randn(6), bits)
     codes, scales, positions, bias = 2 * 16 + 32 + 64 + 128, 4 * 4, 0, 24
     assert layer.held_bytes() == codes + scales + positions + bias + 6 * 4
-    assert layer.metadata_bytes() == scales + 6 * 4
-    assert layer.stored_bytes() == layer.held_bytes() - 12
+    assert layer.metadata_bytes() == scales // 2 + 6
+    assert layer.stored_bytes() == codes + scales // 2 + 6 + bias // 2
 
 
 def test_a_layer_of_one_width_needs_no_table_of_positions():
@@ -258,4 +258,4 @@ def test_a_cast_of_the_whole_network_leaves_codes_scales_and_bias_alone(dtype, b
 
 def test_the_bias_of_a_network_in_float16_is_held_in_float32():
     layer = QuantLinear(torch.randn(3, 4).half(), torch.ones(3).half(), torch.full((3,), 8))
-    assert layer.bias.dtype == torch.float32 and layer.stored_bytes() == layer.held_bytes() - 6
+    assert layer.bias.dtype == torch.float32 and layer.stored_bytes() == layer.held_bytes() - 6 - 3 * 2

@@ -66,6 +66,6 @@ def test_bytes_in_memory_and_on_disk_are_bits_and_stated_metadata_within_three_p
     layer = QuantLinear(torch.randn(512, 1000, generator=generator), None, bits, activation_bits=8)
     stated = bits.sum().item() * 1000 / 8 + layer.metadata_bytes()
     on_disk = len(save(dict(layer.state_dict())))
-    assert layer.metadata_bytes() == 4 * (bits % 16 > 0).sum() + (4 * 512 if len(widths) > 1 else 0)
+    assert layer.metadata_bytes() == 2 * (bits % 16 > 0).sum() + (512 if len(widths) > 1 else 0)
     for found in (layer.held_bytes(), layer.stored_bytes(), on_disk):
         assert stated <= found <= 1.03 * stated

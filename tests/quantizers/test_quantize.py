@@ -257,19 +257,19 @@ def test_linears_that_cannot_be_replaced_are_unsupported_with_a_reason():
 
 
 def test_a_layer_that_packing_would_make_larger_is_kept_with_both_sizes():
-    network = nn.Sequential(nn.Linear(2, 64), nn.Linear(64, 64))
+    network = nn.Sequential(nn.Linear(1, 64), nn.Linear(64, 64))
     before = network[0].weight.clone()
     sites = (LinearSite("0", "language"), LinearSite("1", "language"))
     layout = ModelLayout(sites, lambda module, batch: module(batch["x"]))
     audit = quantize_(network, layout, parse_method("rtn"))
     small, large = audit.layers
     assert (small.status, large.status) == ("kept", "quantized")
-    assert small.reason == "packed it would take 512 bytes, as float16 it takes 384" and small.bits == {"16": 64}
+    assert small.reason == "packed it would take 320 bytes, as float16 it takes 256" and small.bits == {"16": 64}
     assert type(network[0]) is nn.Linear and torch.equal(network[0].weight, before)
 
 
 def test_a_network_of_which_nothing_is_worth_packing_multiplies_no_integers():
-    network = nn.Sequential(nn.Linear(2, 64))
+    network = nn.Sequential(nn.Linear(1, 64))
     layout = ModelLayout((LinearSite("0", "language"),), lambda module, batch: module(batch["x"]))
     audit = quantize_(network, layout, parse_method("rtn"))
     assert audit.backend == "none" and not audit.integer_arithmetic and audit.mean_bits == 16

@@ -77,8 +77,9 @@ def test_compensated_rows_and_their_biases_are_measured_as_they_are(policy, layo
     actions = layout.forward(policy, batch).detach()
     for name, layer in linears.items():
         mean = candidates.means.get(name)
-        true = [action_deviation(policy, layout, layer, channel, candidates.weights[name][3, channel], mean, batch,
-                                 actions) for channel in range(layer.out_features)]
+        rows = candidates.weights(name, layer)[3]
+        true = [action_deviation(policy, layout, layer, channel, rows[channel], mean, batch, actions)
+                for channel in range(layer.out_features)]
         assert rank_correlation(estimate[name][3].tolist(), true) >= 0.95
         torch.testing.assert_close(estimate[name][3].sum().item(), sum(true), rtol=0.1, atol=0)
 

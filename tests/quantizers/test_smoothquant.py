@@ -4,12 +4,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from quantizers.folds import fold_
 from quantizers.grids import fake_quantize
 from quantizers.integer import fake_quantize_tokens
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
-from quantizers.smoothquant import input_peaks, norm_folds, smoothed, smoothing_scale
+from quantizers.smoothquant import input_peaks, norm_folds, smoothing, smoothing_scale
 from tests.quantizers.architectures import KINDS, build
+
+
+def smoothed(network, moves):
+    smooth = copy.deepcopy(network)
+    for fold, scale in moves:
+        fold_(smooth, fold, scale)
+    return smooth
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -18,7 +26,7 @@ def test_smoothing_alone_leaves_the_actions(kind, alpha):
     network, layout, calibration = build(kind)
     folds = norm_folds(layout, dict(network.named_modules()))
     assert len(folds) == 4
-    smooth = smoothed(network, folds, input_peaks(network, layout, folds, calibration), alpha)
+    smooth = smoothed(network, smoothing(network, folds, input_peaks(network, layout, folds, calibration), alpha))
     for batch in calibration.batches:
         torch.testing.assert_close(layout.forward(smooth, batch), layout.forward(network, batch), rtol=1e-5, atol=1e-5)
 
@@ -33,7 +41,7 @@ def test_the_ends_of_alpha_flatten_weights_or_inputs():
 def test_inputs_reach_one_at_most_after_full_smoothing():
     network, layout, calibration = build("gemma")
     folds = norm_folds(layout, dict(network.named_modules()))
-    smooth = smoothed(network, folds, input_peaks(network, layout, folds, calibration), 1.0)
+    smooth = smoothed(network, smoothing(network, folds, input_peaks(network, layout, folds, calibration), 1.0))
     for peak in input_peaks(smooth, layout, folds, calibration).values():
         torch.testing.assert_close(peak, torch.ones(32))
 

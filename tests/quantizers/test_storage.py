@@ -102,7 +102,7 @@ def test_what_float16_cannot_hold_is_kept_in_float32(policy, skeleton, layout, t
     save_quantized(policy, tmp_path / "saved", audit, ORIGIN)
     stored = load_file(tmp_path / "saved" / MODEL)
     assert stored["head.weight"].dtype == torch.float32 and stored["head.bias"].dtype == torch.float16
-    assert stored["vision.scale"].dtype == torch.float32
+    assert stored["vision.scale"].dtype == torch.float16
     load_quantized_(skeleton, tmp_path / "saved")
     assert_same_state(skeleton, state_of(policy))
     assert torch.signbit(skeleton.head.bias[0])
@@ -210,12 +210,12 @@ def config(edit: Callable[[dict], None]) -> Callable[[Path], None]:
     return lambda folder: edit_config(folder, edit)
 
 
-def a_wild_position(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["projector.positions"][0] = 1 << 20
+def a_wild_width(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["projector.widths"][0] = 5
 
 
-def a_position_twice(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["projector.positions"][0] = tensors["projector.positions"][1]
+def widths_of_other_rows(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["projector.widths"][:] = 0
 
 
 DAMAGES = {
@@ -227,7 +227,7 @@ DAMAGES = {
     "no config": (lambda folder: (folder / CONFIG).unlink(), "has no config.json"),
     "no audit": (lambda folder: (folder / AUDIT).unlink(), "audit.json is missing"),
     "another model's config": (lambda folder: (folder / CONFIG).write_text("{}"), "has no quantization_config"),
-    "a later format": (config(lambda c: c.update(format=2)), "format 2; this version reads 1"),
+    "a later format": (config(lambda c: c.update(format=3)), "format 3; this version reads 1, 2"),
     "no origin": (config(lambda c: c.pop("policy")), "has no 'policy'"),
     "no tables": (config(lambda c: c["quantization_config"].pop("kept")), "must have the tables"),
     "an unknown field": (config(lambda c: c["quantization_config"]["layers"]["vision"].update(x=1)), "'vision' is"),
@@ -249,8 +249,8 @@ DAMAGES = {
     "a buffer less": (tensors(lambda t: t.pop("projector.scale")), "another number of rows of scales"),
     "another shape": (tensors(lambda t: t.update({"head.bias": torch.ones(7)})), "'head.bias' has shape"),
     "another type": (tensors(lambda t: t.update({"head.bias": torch.ones(6).int()})), "stored as torch.int32"),
-    "a position outside": (tensors(a_wild_position), "leave the legal range"),
-    "a position twice": (tensors(a_position_twice), "exactly once"),
+    "a width that no row has": (tensors(a_wild_width), "illegal values \\[5\\]"),
+    "widths of other rows": (tensors(widths_of_other_rows), "leave|exactly once|stored rows"),
     "no bias": (tensors(lambda t: t.pop("vision.bias")), "'vision' has a bias"),
 }
 

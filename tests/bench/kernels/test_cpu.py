@@ -41,12 +41,6 @@ def test_the_packed_baseline_computes_the_same():
     assert isinstance(network[0], Packed)
 
 
-def test_a_figure_has_median_spread_and_verdict():
-    assert cpu.figure([1.0, 3.0, 2.0], 1.5) == {"value": 2.0, "target": ">= 1.5", "met": True, "n": 3,
-                                                "spread": [1.0, 3.0], "reason": None}
-    assert cpu.figure([], 1.5, "why")["met"] is None and cpu.figure([], 1.5, "why")["reason"] == "why"
-
-
 def test_growth_is_that_of_a_process_that_loads_the_folder_alone(monkeypatch):
     policy = ToyVLA()
     audit = quantize_(policy.module, policy.layout, parse_method("rtn:w4"), None)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.figure import figure, median_figure
+from bench.kernels import cpu, memory
 from bench.quant import __main__ as command
 from bench.quant.allocation import allocation_figures
 from bench.quant.drift import Drifts, drift_figures
-from bench.quant.figure import figure, median_figure
 from bench.quant.pareto import budgets
 from bench.quant.pareto import main as pareto
 from envs.types import Observation
@@ -38,6 +39,8 @@ def test_a_figure_says_whether_its_target_is_met_and_why_there_is_none():
         "value": None, "target": "<= 0.5", "met": None, "reason": "no kernel", "n": None, "spread": None}
     assert median_figure([3.0, 1.0, 2.0], "<=", 2.0) == {
         "value": 2.0, "target": "<= 2", "met": True, "reason": None, "n": 3, "spread": [1.0, 3.0]}
+    assert median_figure([], ">=", 1.5, "why") == {
+        "value": None, "target": ">= 1.5", "met": None, "reason": "why", "n": None, "spread": None}
 
 
 def test_allocation_is_timed_for_every_rule():
@@ -53,6 +56,19 @@ def test_the_last_line_is_json_with_a_figure_for_every_promise_about_drift(capsy
         assert last["figures"][f"toy-vla.{name}"]["value"] is not None
     assert last["figures"]["toy-vla.qvla_bytes_over_least_baseline_bytes"]["met"]
     assert last["figures"]["toy-vla.sensitivity_of_all_channels_s"]["n"] == 1
+
+
+def test_speed_and_memory_are_those_of_the_kernels_benchmark(capsys, monkeypatch):
+    monkeypatch.setattr(cpu, "ROUNDS", 1)
+    monkeypatch.setattr(cpu, "LAYER_TOKENS", (16,))
+    monkeypatch.setattr(memory, "COPIES", 1)
+    command.main(["--policy", "toy-vla", "--parts", "speed", "memory"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["figures"]
+    for name in ("w8a8", "qvla_4_mean_bits"):
+        assert figures[f"{name}_1024x4096_16_rows_over_float32"]["n"] == command.REPEATS
+        assert figures[f"toy-vla.{name}_decisions_over_float32"]["target"] in (">= 1.49", ">= 1")
+    assert figures["toy-vla.rtn_w8a8_resident_bytes"]["value"] is not None
+    assert figures["toy-vla.qvla_4_mean_bits_file_over_counted"]["value"] > 1.0
 
 
 def test_drift_is_over_all_observations_and_each_is_answered_by_a_network_that_did_not_see_it():

@@ -24,14 +24,17 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+OPENVLAS = [name for name, model in MODELS.items() if model.needs is None]
+
+
 def test_every_model_and_method_gets_a_row_with_its_stages(tmp_path, capsys):
-    arguments = ["--tiny", "--runtimes", "eager", "--rounds", "2", "--scratch", str(tmp_path), "--method",
-                 "rtn:w8a8", "--out", str(tmp_path / "out.json")]
+    arguments = ["--tiny", "--models", *OPENVLAS, "--runtimes", "eager", "--rounds", "2", "--scratch",
+                 str(tmp_path), "--method", "rtn:w8a8", "--out", str(tmp_path / "out.json")]
     assert main(arguments) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert report == json.loads((tmp_path / "out.json").read_text())
     assert [(row["model"], row["method"]) for row in report["rows"]] == [
-        (name, method) for name in MODELS for method in ("fp", "rtn:w8a8")]
+        (name, method) for name in OPENVLAS for method in ("fp", "rtn:w8a8")]
     for row in report["rows"]:
         assert "reason" not in row, row
         assert {"inputs", "vision", "projector", "language", "head"} == set(row["stages_ms"])
@@ -40,6 +43,16 @@ def test_every_model_and_method_gets_a_row_with_its_stages(tmp_path, capsys):
         assert row["method"] == "fp" or row["speedup_over_bf16_eager"]["median"] > 0 and row["quantize_s"] > 0
     assert all(figure["value"] is None for figure in report["figures"].values())
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_a_model_without_its_package_says_where_it_can_be_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("bench.truesize.command.MODELS", {"pi0.5": MODELS["pi0.5"]})
+    assert main(["--tiny", "--scratch", str(tmp_path)]) == 0
+    row, = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert row["model"] == "pi0.5" and "`make bench-7b-lerobot`" in row["reason"]
+    assert main(["--tiny", "--models", "pi0.5", "--scratch", str(tmp_path)]) == 2
+    assert "classes of lerobot, which is not installed" in capsys.readouterr().err
 
 
 def test_what_cannot_be_done_is_a_row_with_the_reason(tmp_path, capsys):

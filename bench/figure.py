@@ -1,4 +1,4 @@
-"""One figure of what `make bench-quant` promises and measures."""
+"""One figure of the last line of a benchmark, which names what is promised and what was measured."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def figure(value: float | None, sense: str | None, target: float | None, reason:
             "spread": [min(samples), max(samples)] if samples else None}
 
 
-def median_figure(samples: Sequence[float], sense: str, target: float) -> dict[str, Any]:
-    """The figure of a measurement that was repeated."""
-    return figure(statistics.median(samples), sense, target, samples=samples)
+def median_figure(
+    samples: Sequence[float], sense: str | None = None, target: float | None = None, reason: str | None = None
+) -> dict[str, Any]:
+    """The figure of a measurement that was repeated; None with a reason if it was not made at all."""
+    return figure(statistics.median(samples) if samples else None, sense, target, reason, samples)
