@@ -31,10 +31,12 @@ class Team:
         """Sum of `part(modules, batch, context, generator, share)` over the pieces of a batch, and of their gradients."""
         size = len(batch.state)
         seeds = torch.randint(2**62, (len(self.members),), generator=generator).tolist()
+        # A batch whose context is known comes without pictures.
+        columns = {field.name: getattr(batch, field.name) for field in fields(Batch)}
         coming = []
         for modules, rows, seed in zip(self.members, torch.arange(size).tensor_split(len(seeds)), seeds, strict=True):
             if len(rows):
-                piece = Batch(**{field.name: getattr(batch, field.name)[rows] for field in fields(Batch)})
+                piece = Batch(**{name: column[rows] if len(column) else column for name, column in columns.items()})
                 known = None if context is None else context[rows]
                 drawn = torch.Generator().manual_seed(seed)
                 coming.append(self.threads.submit(part, modules, piece, known, drawn, len(rows) / size))

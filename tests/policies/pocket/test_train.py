@@ -138,3 +138,20 @@ def test_without_held_out_episodes_the_log_says_nothing_about_them(trainer, fram
     trainer("oft", "run").run()
     log = pd.read_csv(tmp_path / "run" / "log.csv")
     assert log["val_loss"].isna().all() and log["loss"].notna().all()
+
+
+@pytest.mark.parametrize("head", ("oft", "token"))
+def test_two_threads_share_a_batch_and_go_where_one_goes(head, frames, configs, tmp_path):
+    runs = [Trainer(frames, Recipe(head, 16, batch=5), configs[head], tmp_path / str(count), None, threads=count)
+            for count in (1, 2)]
+    found = []
+    for run in runs:
+        batch, context, generator = run._prepare(0)
+        losses = run.team.gradients(run._weighed, batch, context, generator)
+        found.append((losses, {n: p.grad for n, p in run.module.named_parameters() if p.grad is not None}))
+    (one, expected), (two, actual) = found
+    np.testing.assert_allclose(two, one, rtol=0.02)
+    assert expected.keys() == actual.keys()
+    for name, gradient in expected.items():
+        # The networks compute in bfloat16.
+        assert (actual[name] - gradient).norm() <= 0.1 * gradient.norm() + 1e-6, name
