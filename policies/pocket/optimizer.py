@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 NARROWEST = 16
-"""A matrix with fewer rows or columns is no map between hidden states: proprioception in, actions out. Nor is one with a
-row for each id of the vocabulary."""
+"""A matrix with fewer rows or columns is no map between hidden states: proprioception in, actions out.
+Nor is one with a row for each id of the vocabulary."""
 
 
 class Optimizers:

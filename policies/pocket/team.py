@@ -28,7 +28,7 @@ class Team:
 
     def gradients(self, part: Callable[..., np.ndarray], batch: Batch, context: torch.Tensor | None,
                   generator: torch.Generator) -> np.ndarray:
-        """Sum of `part(modules, batch, context, generator, share)` over the pieces of a batch, and of their gradients."""
+        """Sum of `part(modules, batch, context, generator, share)` over the pieces of a batch, and gradients."""
         size = len(batch.state)
         seeds = torch.randint(2**62, (len(self.members),), generator=generator).tolist()
         # A batch whose context is known comes without pictures.
