@@ -51,7 +51,7 @@ def _solved(error: np.ndarray, size: np.ndarray, room: float) -> np.ndarray | No
     whole = np.ceil(size - 1e-3).astype(np.int64)
     base = whole.min(axis=1)
     unit = max(1, np.gcd.reduce((whole - base[:, None]).ravel()))
-    cells = int((room - base.sum() + 1e-3) // unit)
+    cells = int((room - base.sum()) // unit)
     if cells < 0:
         return None
     coarse = 1 + cells // _MOST_CELLS
