@@ -28,8 +28,6 @@ from quantizers.layout import ModelLayout
 
 CAMERAS = ("agentview", "wrist")
 """Our cameras, in the order of the checkpoints' picture features (`observation.images.image`, `...image2`)."""
-NOISE_WORD = 2**32
-"""Numbers of a noise key are below it."""
 
 
 def forward(module: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -112,11 +110,20 @@ class LeRobotPolicy:
         return self.inputs(observations) | {"noise": torch.stack(drawn)}
 
     def act(self, observations: Sequence[Observation]) -> np.ndarray:
-        """float32[B, H, 7], clipped to the limits as LIBERO's controller does."""
-        noise = self._noise([len(self._key), *self._key, self._decision]).expand(len(observations), -1, -1)
+        """float32[B, H, 7] of the next decision, whose noise all observations share, clipped to the limits as LIBERO's
+        controller does.
+        """
+        decision = (self._key, self._decision)
         self._decision += 1
+        return self.act_keyed(observations, [decision] * len(observations))
+
+    def act_keyed(self, observations: Sequence[Observation], decisions: Sequence[tuple[Sequence[int], int]]
+                  ) -> np.ndarray:
+        """See `policies.base.KeyedPolicy`."""
+        # The length keeps a key from being continued by the decision's number into another episode's key.
+        drawn = torch.stack([self._noise([len(key), *key, decision]) for key, decision in decisions])
         with torch.inference_mode():
-            chunk = self.module(**self.inputs(observations), noise=noise).cpu()
+            chunk = self.module(**self.inputs(observations), noise=drawn).cpu()
         dim = self._recipe.config.output_features["action"].shape[0]
         if dim != self.action_spec.dim:
             raise CheckpointError(f"the checkpoint's actions have {dim} numbers, LIBERO's {self.action_spec.dim}")

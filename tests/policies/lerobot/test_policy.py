@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("lerobot", reason="LeRobot is not installed; `make test-lerobot` has an environment with it")
 
-from policies.base import MovablePolicy, QuantizablePolicy
+from policies.base import KeyedPolicy, MovablePolicy, QuantizablePolicy
 from policies.errors import CheckpointError
 from policies.lerobot.policy import Groot, Pi0, Pi05, SmolVLA
 from policies.registry import POLICIES, policy_class
@@ -97,6 +97,35 @@ def test_noise_follows_from_the_episode_and_the_decision(policy):
     assert chunks[0].shape == (1, 6, 7) and np.abs(chunks[0]).max() <= 1 and not np.array_equal(*chunks)
     policy.reset((1, 2, 3, 4))
     assert np.array_equal(policy.act([seen(0)]), chunks[0])
+
+
+def test_several_episodes_at_once_are_as_each_alone_and_in_any_order(policy):
+    assert isinstance(policy, KeyedPolicy)
+    rows, decisions = [seen(0), seen(1, "milk"), seen(1), seen(0)], [((1, 2), 1), ((1, 2), 1), ((3,), 0), ((3,), 1)]
+    alone = []
+    for row, (key, number) in zip(rows, decisions, strict=True):
+        policy.reset(key)
+        alone.append([policy.act([row])[0] for _ in range(number + 1)][-1])
+    for order in ([0, 1, 2, 3], [3, 1], [2], [0, 0]):
+        found = policy.act_keyed([rows[i] for i in order], [decisions[i] for i in order])
+        assert np.allclose(found, [alone[i] for i in order], atol=1e-4)
+    apart = policy.act_keyed([seen(0)] * 4, [((1, 2), 1), ((1, 3), 1), ((1, 2), 0), ((1, 2, 1), 1)])
+    assert all(np.abs(apart[i] - apart[j]).max() > 0.01 for i in range(4) for j in range(i))
+
+
+def test_a_keyed_answer_is_lerobots_own_for_the_noise_of_the_key(policy, monkeypatch):
+    rows, decisions = [seen(0), seen(1)], [((1, 2), 0), ((7,), 5)]
+    got = policy.act_keyed(rows, decisions)
+    shape = policy.batch(rows)["noise"].shape[1:]
+    noise = [np.random.Generator(np.random.Philox(np.random.SeedSequence([len(key), *key, number])))
+             .standard_normal(shape, dtype=np.float32) for key, number in decisions]
+    batch = policy.inputs(rows) | {"noise": torch.from_numpy(np.stack(noise))}
+    with torch.no_grad():
+        own = lerobots_own(policy, batch, monkeypatch)[..., :7].float()
+    wanted = np.stack([policy._recipe.after(row).numpy() for row in own])
+    free = np.abs(wanted) < 1  # the rest is clipped
+    assert free.mean() > 0.2 and np.allclose(got[free], wanted[free], atol=1e-4)
+    assert np.abs(got[0] - got[1]).max() > 0.01
 
 
 def test_a_row_of_a_batch_answers_as_it_does_alone_whatever_the_others_say(policy):
