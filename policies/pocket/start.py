@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from tqdm import tqdm
 
 from policies.pocket.frames import Frames
 from policies.pocket.model import Backbone
@@ -44,10 +46,12 @@ def start_from_(module: Backbone, auxiliary: nn.Module, path: Path) -> bool:
     return whole
 
 
-def known_context(module: Backbone, frames: Frames, device: torch.device, path: Path, batch: int = 64) -> np.ndarray:
+def known_context(module: Backbone, frames: Frames, device: torch.device, path: Path, threads: int = 1,
+                  batch: int = 64) -> np.ndarray:
     """float16[N, K, D]: `module.context` of every sample, without augmentation, from `path` if it is there already.
 
-    The file's name gets a digest of backbone and samples, so that a stale one is never read.
+    Batches are shared among `threads`. The file's name gets a digest of backbone and samples, so that a stale one is
+    never read.
     """
     sha = hashlib.sha256()
     for name, tensor in module.state_dict().items():
@@ -58,16 +62,27 @@ def known_context(module: Backbone, frames: Frames, device: torch.device, path: 
     sha.update(frames.states.numpy().tobytes())
     path = path.with_name(f"{path.stem}-{sha.hexdigest()[:12]}.npy")
     if not path.is_file():
-        partial, out = path.with_suffix(".partial"), None
-        for first in range(0, len(frames), batch):
-            rows = torch.arange(first, min(first + batch, len(frames)))
-            inputs = {name: tensor.to(device) for name, tensor in frames.batch(rows).inputs().items()}
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                states = module.context(**inputs).half().cpu().numpy()
-            if out is None:
-                shape = (len(frames), *states.shape[1:])
-                out = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
-            out[first:first + len(states)] = states
-        out.flush()
-        partial.replace(path)
+        _write_context(module, frames, device, path, threads, batch)
     return np.load(path, mmap_mode="r")
+
+
+def _write_context(module: Backbone, frames: Frames, device: torch.device, path: Path, threads: int,
+                   batch: int) -> None:
+    def states(rows: torch.Tensor) -> np.ndarray:
+        inputs = {name: tensor.to(device) for name, tensor in frames.batch(rows).inputs().items()}
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            return module.context(**inputs).half().cpu().numpy()
+
+    parts = torch.arange(len(frames)).split(batch)
+    first = states(parts[0])
+    partial = path.with_suffix(".partial")
+    out = np.lib.format.open_memmap(partial, "w+", np.float16, (len(frames), *first.shape[1:]))
+
+    def fill(rows: torch.Tensor) -> None:
+        out[rows.numpy()] = states(rows)
+
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for _ in tqdm(pool.map(fill, parts), total=len(parts), desc="states of the backbone", unit="batch"):
+            pass
+    out.flush()
+    partial.replace(path)

@@ -90,7 +90,8 @@ class Trainer:
         self.team = Team((self.module, self.auxiliary), threads if self.device.type == "cpu" else 1)
         self.context = None
         if recipe.freeze:
-            self.context = known_context(self.module, frames, self.device, out / "context.npy")
+            self.context = known_context(self.module, frames, self.device, out / "context.npy",
+                                         len(self.team.members))
 
     def _normalize(self) -> None:
         chosen = self.frames.training

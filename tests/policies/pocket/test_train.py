@@ -9,7 +9,7 @@ import torch
 
 from policies.pocket.checkpoint import NETWORKS, load_network
 from policies.pocket.frames import Frames
-from policies.pocket.start import EMBEDDING, SHARED
+from policies.pocket.start import EMBEDDING, SHARED, known_context
 from policies.pocket.train import Recipe, Trainer
 
 
@@ -120,6 +120,14 @@ def test_a_frozen_backbone_stays_and_its_states_are_computed_once(head, trainer,
     files = sorted((tmp_path / "run").glob("context-*.npy"))
     trainer(head, "run", freeze=True)
     assert len(files) == 1 and sorted((tmp_path / "run").glob("context-*")) == files
+
+
+def test_threads_that_share_a_backbones_states_write_each_to_its_row(frames, configs, tmp_path):
+    module, cpu = NETWORKS["oft"][0](configs["oft"]), torch.device("cpu")
+    expected = known_context(module, frames, cpu, tmp_path / "one.npy")
+    actual = known_context(module, frames, cpu, tmp_path / "two.npy", threads=2, batch=3)
+    assert len(expected) > 6
+    np.testing.assert_allclose(actual, expected, rtol=0.05, atol=0.05)
 
 
 def test_speech_has_no_part_that_could_be_trained_alone(trainer):
