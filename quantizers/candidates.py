@@ -17,13 +17,16 @@ from torch import nn
 
 from quantizers.blocks import observe
 from quantizers.calibration import CalibrationSet
-from quantizers.gptq import inverse_factor
-from quantizers.grids import CODE_BITS, Clip, Coded, code_range, fit_grid, half_rows, half_scale, quantize_rows
+from quantizers.gptq import damped, inverted_
+from quantizers.grids import CODE_BITS, Clip, Coded, Grid, code_range, fit_grid, half_rows, half_scale, quantize_rows
 from quantizers.layout import ModelLayout
 from quantizers.parts import cut, limit_bytes
 from quantizers.stored import fits_half
 
 _BLOCK_COLUMNS = 64
+_AT_ONCE = 4096
+"""Rows, counted once for each width, that are rounded at once: in float64 those of all widths of a large layer would
+take a dozen times what its weight does."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,10 @@ def compensated(
         moments, found = _moments(module, layout, {name: linears[name] for name in part}, calibration)
         means |= {name: mean.float() for name, (mean, _) in found.items()}
         for name in part:
-            if name in found:
-                moments[name] = _around(moments[name], *found[name])
-            codes[name] = round_rows(linears[name].weight.detach(), moments.pop(name), widths, clip, damp)
+            weight = linears[name].weight.detach()
+            # No name holds the moments here, so each step can let go of what the one before gave it.
+            codes[name] = round_rows(weight, _around(moments.pop(name), *found[name]) if name in found
+                                     else moments.pop(name), widths, clip, damp)
     return Candidates(bits, codes, means)
 
 
@@ -127,30 +131,57 @@ def _check_half(linears: Mapping[str, nn.Linear], bits: tuple[int, ...]) -> None
 def round_rows(
     weight: torch.Tensor, moments: torch.Tensor, widths: tuple[int, ...], clip: Clip, damp: float
 ) -> dict[int, Coded]:
-    """What `quantizers.gptq.gptq` makes of a weight float[O, I] in the order of falling input power, at each width.
-
-    Widths are rounded side by side, and columns are rows in memory: a tenth of the time.
-    """
+    """What `quantizers.gptq.gptq` makes of a weight float[O, I] in the order of falling input power, at each width."""
     if not widths:
         return {}
     rows, columns = weight.shape
     power = moments.diagonal().double()
     dead = power == 0
     order = torch.where(dead, 1.0, power).argsort(descending=True, stable=True)
-    factor = inverse_factor(moments, order, damp)
+    factor = damped(moments, order, damp)
     del moments
-    weight = torch.where(dead, 0.0, weight.float())
-    grids = [fit_grid(weight.unsqueeze(1), width, clip) for width in widths]
-    weight = weight[:, order].t()
-    rest = weight.double().repeat(1, len(widths)).contiguous()
-    del weight
+    inverted_(factor)
+    codes = torch.empty(len(widths), rows, columns, dtype=torch.int8)
+    grids: dict[int, list[Grid]] = {width: [] for width in widths}
+    step = max(1, _AT_ONCE // len(widths))
+    for at in range(0, rows, step):
+        own = torch.where(dead, 0.0, weight[at : at + step].float())
+        for width in widths:
+            grids[width].append(fit_grid(own.unsqueeze(1), width, clip))
+        rest = own.new_empty(columns, len(widths), len(own), dtype=torch.float64)
+        rest.copy_(own[:, order].t().unsqueeze(1))
+        del own
+        solved = _solved(rest.flatten(1), order, factor, [grids[width][-1] for width in widths], widths)
+        codes[:, at : at + step] = solved.view_as(rest).permute(1, 2, 0)
+        del rest, solved
+    return {width: Coded(part, *_scales(grids[width])) for width, part in zip(widths, codes, strict=True)}
+
+
+def _scales(grids: list[Grid]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """float32[O, 1] and int8[O, 1], or None: scales and zero points of the rows of all grids."""
+    scale = torch.cat([grid.scale.squeeze(-1) for grid in grids])
+    if grids[0].zero is None:
+        return scale, None
+    return scale, torch.cat([grid.zero.squeeze(-1) for grid in grids]).to(torch.int8)
+
+
+def _solved(
+    rest: torch.Tensor, order: torch.Tensor, factor: torch.Tensor, grids: list[Grid], widths: tuple[int, ...]
+) -> torch.Tensor:
+    """int8[I, L * R]: the codes of R rows at L widths, float64[I, L * R], which it changes.
+
+    Columns are rounded in an order int64[I]; they come in it, as those of the upper factor float64[I, I]. Widths are
+    rounded side by side, and columns are rows in memory: a tenth of the time.
+    """
+    columns, rows = len(rest), rest.shape[1] // len(widths)
     scale = torch.cat([grid.scale.flatten() for grid in grids]).double()
     zero = 0.0 if grids[0].zero is None else torch.cat([grid.zero.flatten() for grid in grids]).double()
     low, high = (torch.tensor([code_range(w)[end] for w in widths]).double().repeat_interleave(rows) for end in (0, 1))
     codes = torch.empty(columns, len(scale), dtype=torch.int8)
+    block = rest.new_empty(min(_BLOCK_COLUMNS, columns), len(scale))
     for start in range(0, columns, _BLOCK_COLUMNS):
         stop = min(start + _BLOCK_COLUMNS, columns)
-        errors = rest.new_empty(stop - start, len(scale))
+        errors = block[: stop - start]
         for i in range(start, stop):
             code = (rest[i] / scale).round_().add_(zero)
             code = torch.minimum(torch.maximum(code, low), high)
@@ -159,11 +190,7 @@ def round_rows(
             torch.div(rest[i] - (code - zero) * scale, factor[i, i], out=error)
             rest[i + 1 : stop].addr_(factor[i, i + 1 : stop], error, alpha=-1)
         rest[stop:].addmm_(factor[start:stop, stop:].t(), errors, alpha=-1)
-    parts = codes.t().contiguous().split(rows)
-    return {
-        width: Coded(part, grid.scale.squeeze(-1), None if grid.zero is None else grid.zero.squeeze(-1).to(torch.int8))
-        for width, part, grid in zip(widths, parts, grids, strict=True)
-    }
+    return codes
 
 
 def _moments(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -31,6 +30,9 @@ from quantizers.scope import (
     group_of,
     resolve_backend,
 )
+
+_GATHERED_ROWS = 256
+"""Rows of a matrix that are put in order at once."""
 
 
 @dataclass(frozen=True)
@@ -178,16 +180,32 @@ class _Solver:
 def inverse_factor(moments: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
     """The upper Cholesky factor of the inverse of the damped moments float[I, I] in this order int64[I], float64[I, I].
 
-    Inputs that are always zero count as if they had power 1. Large matrices are let go of as soon as they are used.
+    Inputs that are always zero count as if they had power 1.
     """
-    held = [moments[order][:, order].to(torch.float64, copy=True)]
-    diagonal = held[0].diagonal()
+    return inverted_(damped(moments, order, damp))
+
+
+def damped(moments: torch.Tensor, order: torch.Tensor, damp: float) -> torch.Tensor:
+    """float64[I, I]: the moments that `inverse_factor` inverts, for `inverted_`. Needs no second matrix beside it."""
+    columns = len(order)
+    # LAPACK's order in memory: column by column.
+    held = moments.new_empty(columns, columns, dtype=torch.float64).t()
+    for start in range(0, columns, _GATHERED_ROWS):
+        stop = start + _GATHERED_ROWS
+        held[start:stop] = moments[order[start:stop]][:, order]
+    diagonal = held.diagonal()
     diagonal[diagonal == 0] = 1.0
     diagonal.add_(damp * diagonal.mean())
-    del diagonal
-    for step in (torch.linalg.cholesky, torch.cholesky_inverse, partial(torch.linalg.cholesky, upper=True)):
-        held.append(step(held.pop()))
-    return held.pop()
+    return held
+
+
+def inverted_(held: torch.Tensor) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of what `damped` gave, in the place of it: of a layer with many inputs
+    such a matrix is larger than everything else that is known of the layer.
+    """
+    torch.linalg.cholesky(held, out=held)
+    torch.cholesky_inverse(held, out=held)
+    return torch.linalg.cholesky(held, upper=True, out=held)
 
 
 def _moments(

@@ -17,8 +17,10 @@ from quantizers.calibration import CalibrationSet
 from quantizers.layout import ModelLayout
 from quantizers.ledger import held_bytes
 
-LEAST_BYTES = 25 << 20
-"""So much may be known at once of any network, so that the layers of a small one are one part."""
+WHOLE_BYTES = 25 << 20
+"""A network of whose layers no more than so much is known is one part."""
+LEAST_BYTES = 10 << 20
+"""So much may be known at once of any other, so that not every layer is a part and takes its own passes."""
 SHARE = 0.05
 """Of a larger network, so much of its own size."""
 
@@ -50,10 +52,10 @@ def in_parts(
     calibration: CalibrationSet,
     widths: int,
 ) -> Parts:
-    """The layers of `linears` in parts of which the codes at so many widths fit the limit."""
+    """The layers of `linears` in parts of which the codes at so many widths fit the limit; one part if all are few."""
     limit = limit_bytes(module)
     size = {name: widths * layer.weight.numel() for name, layer in linears.items()}
-    if sum(size.values()) <= limit:
+    if sum(size.values()) <= max(WHOLE_BYTES, limit):
         return Parts(((tuple(linears),),))
     blocks = stages(layout, list(linears))
     units: list[list[Part]] = []

@@ -155,6 +155,7 @@ def _moves(
             if name in candidates.means:
                 x = x - candidates.means[name]
             moves[position] = F.linear(x, changes.flatten(0, 1)).unflatten(-1, changes.shape[:2])
+        del changes  # large layers have the most to remember here, and there must not be two of them
     return moves
 
 

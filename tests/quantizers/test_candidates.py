@@ -15,8 +15,9 @@ def correlated(inputs: int, tokens: int = 200) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("clip", ["absmax", "search", "minmax"])
-@pytest.mark.parametrize("inputs", [5, 64, 150])
-def test_rows_are_those_of_gptq_at_every_width(clip, inputs):
+@pytest.mark.parametrize(("inputs", "at_once"), [(5, 4096), (64, 4096), (150, 4096), (150, 9)])
+def test_rows_are_those_of_gptq_at_every_width(clip, inputs, at_once, monkeypatch):
+    monkeypatch.setattr("quantizers.candidates._AT_ONCE", at_once)
     weight, moments = torch.randn(7, inputs), correlated(inputs)
     for width, coded in round_rows(weight, moments, (2, 4, 8), clip, 0.01).items():
         alone = gptq(weight, moments, width, clip, damp=0.01, act_order=True)

@@ -4,14 +4,16 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from quantizers.blocks import observe
-from quantizers.gptq import GPTQ, gptq, plan_gptq
+from quantizers.gptq import GPTQ, damped, gptq, inverse_factor, inverted_, plan_gptq
 from quantizers.grids import fake_quantize, fit_grid, grouped_rows
 from quantizers.plan import Rewriting
 from quantizers.quantize import quantize_
 from quantizers.registry import parse_method
 from tests.quantizers.architectures import build
+from tests.quantizers.live import LiveBytes
 
 
 def moments(kind: str, seed: int, size: int = 32) -> torch.Tensor:
@@ -109,6 +111,22 @@ def test_inputs_that_are_always_zero_get_no_weight_and_disturb_nothing():
     values = gptq(weight, h, 4, act_order=True).values()
     assert torch.isfinite(values).all() and not values[:, 3].any()
     assert torch.isfinite(gptq(weight, torch.zeros(12, 12), 4).values()).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 40])
+def test_the_factor_is_that_of_the_inverse_of_the_damped_moments_in_order(size):
+    h, order = moments("ar", 0, size), torch.randperm(size)
+    mean = h.diagonal().mean()
+    wanted = torch.linalg.cholesky(torch.linalg.inv(h[order][:, order] + 0.1 * mean * torch.eye(size)), upper=True)
+    torch.testing.assert_close(inverse_factor(h, order, 0.1), wanted)
+
+
+def test_the_factor_takes_one_matrix_and_no_second(monkeypatch):
+    monkeypatch.setattr("quantizers.gptq._GATHERED_ROWS", 8)
+    h = moments("ar", 0, 160).float()
+    with LiveBytes(nn.Module()) as live:
+        inverted_(damped(h, torch.arange(160), 0.01))
+    assert 8 * 160**2 <= live.peak < 1.2 * 8 * 160**2
 
 
 def test_groups_of_the_activation_order_have_the_grids_of_the_original_weights():

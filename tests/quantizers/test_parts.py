@@ -14,11 +14,17 @@ from tests.quantizers import denoising
 BITS = (0, 2, 4, 8, 16)
 
 
+def in_small_parts(monkeypatch) -> None:
+    """Have a small network cut as a large one is."""
+    for name in ("WHOLE_BYTES", "LEAST_BYTES"):
+        monkeypatch.setattr(parts, name, 0)
+
+
 def test_small_networks_are_one_part_and_others_are_cut_in_forward_order(policy, layout, calibration, monkeypatch):
     names = [site.name for site in layout.linears]
     linears = {name: policy.get_submodule(name) for name in names}
     assert in_parts(policy, layout, linears, calibration, 3).units == ((tuple(names),),)
-    monkeypatch.setattr(parts, "LEAST_BYTES", 0)
+    in_small_parts(monkeypatch)
     found = in_parts(policy, layout, linears, calibration, 3)
     assert found.several() and [name for part in found.all() for name in part] == names
     network, layout, calibration = denoising.build()
@@ -47,7 +53,7 @@ def test_a_network_in_parts_becomes_what_it_becomes_at_once(kind, policy, layout
     method = parse_method("qvla:probes=100,check_channels=3,recheck=2,clip=absmax")
     twin = copy.deepcopy(policy)
     quantize_(policy, layout, method, calibration)
-    monkeypatch.setattr(parts, "LEAST_BYTES", 0)
+    in_small_parts(monkeypatch)
     quantize_(twin, layout, method, calibration)
     for (name, tensor), other in zip(policy.state_dict().items(), twin.state_dict().values(), strict=True):
         assert torch.equal(tensor, other), name
