@@ -11,6 +11,7 @@ import numpy as np
 
 from policies.experts.approach import angle, approach, pitched, pitched_flat
 from policies.experts.scene import Goal, Move, Scene
+from policies.experts.spots import FRONT_M
 
 BAR = np.array([-0.0058, -0.1129, -0.0013])
 """The middle of the bar relative to the drawer's region, m, in the cabinet's frame, whose -y is out of the front."""
@@ -27,10 +28,8 @@ BACK_M = 0.09
 SLACK_M = 0.018
 """Error across the bar, of the open fingers around it, that needs no correction."""
 
-FRONT = np.array([0.0, -0.0761, 0.0])
-"""The inner face of the drawer's front relative to its region, m, in the cabinet's frame."""
 FINGER_M = 0.014
-"""From that face to the middle of a finger beside it."""
+"""From the inner face of a drawer's front to the middle of a finger beside it."""
 
 
 def handle(scene: Scene, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +61,7 @@ def open_drawer(scene: Scene, goal: Goal) -> Move:
 
 def front(scene: Scene, goal: Goal) -> np.ndarray:
     """float64[3]: where the finger tips are that push the front of the drawer `goal.target` from inside."""
-    return scene.positions[goal.target] + scene.rotations[goal.subject] @ (FRONT + [0.0, FINGER_M, 0.0])
+    return scene.positions[goal.target] + (FINGER_M - FRONT_M) * scene.rotations[goal.subject][:, 1]
 
 
 def widen_drawer(scene: Scene, goal: Goal) -> Move:
