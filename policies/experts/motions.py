@@ -22,7 +22,7 @@ MOTIONS: Mapping[str, Motion] = {
     "on": transport, "in": transport, "open": open_drawer, "close": close_drawer, "turnon": turn_on,
     "turnoff": turn_off, "widen": widen_drawer,
 }
-"""Predicate -> motion; "widen" is ours, of an open drawer that is not open all the way."""
+"""Predicate -> motion; "widen" is ours, of a drawer that is open but not all the way."""
 DOOR_MOTIONS: Mapping[str, Motion] = {"open": open_door, "close": close_door}
 """The same for a joint that is not a drawer's."""
 WIDE_OPEN_M, AJAR_M = -0.15, -0.12
