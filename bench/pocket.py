@@ -58,7 +58,8 @@ ROUNDS = (
     Round(("libero_object",), False, 16, 0, 64_000, 4e-4),
     Round(MAIN, True, 24, 2, 128_000, 6e-4),
     Round(MAIN, False, 8, 2, 64_000, 4e-4),
-    Round(MAIN, True, 16, 2, 300_000, 8e-4),
+    Round(MAIN, True, 24, 2, 300_000, 8e-4),
+    Round(MAIN, False, 20, 2, 150_000, 6e-4),
 )
 """The easiest suite first: what is learnt there of pictures, words and grasping is not learnt again for forty tasks."""
 

@@ -48,6 +48,8 @@ class Names:
     """int[J]: where they are in qpos."""
     base: int
     """Body that the arm stands on."""
+    elbow: int
+    """Where the arm's fourth joint is in qpos."""
     goals: np.ndarray
     """str[N, 4]: predicate, instance, target (region or instance, "" if none), joint ("" if none)."""
 
@@ -71,7 +73,7 @@ def names_of(scene: Readings) -> Names:
         np.array([g for g, _ in geoms]), np.array([n for _, n in geoms]),
         tuple(n for n, _ in sites), np.array([i for _, i in sites], dtype=int),
         tuple(n for n, _ in hinges), np.array([a for _, a in hinges], dtype=int),
-        model.body("robot0_base").id, np.array(goals),
+        model.body("robot0_base").id, int(model.joint("robot0_joint4").qposadr[0]), np.array(goals),
     )
 
 
@@ -95,7 +97,7 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     goals. Lengths in metres, world frame.
 
     `base` [3] (foot of the arm), `hand` [3], `hand_rotation` [3, 3] (columns: its x; the way the fingers open; out of
-    the palm), `opening` [1];
+    the palm), `opening` [1], `elbow` [1] (position of the arm's fourth joint, rad);
     `instances` str[I], `regions` str[S], `positions` [I + S, 3], `rotations` [I + S, 3, 3], `region_half` [S, 3];
     `part_owner` int[G], `part_centres` [G, 3], `part_rotations` [G, 3, 3], `part_halves` [G, 3]: the box of each geom;
     `grasped` bool[O] (both pads are within `TOUCH_M` of it); `joints` str[J], `joint_values` [J];
@@ -109,6 +111,7 @@ def truth_of(scene: Readings, names: Names) -> dict[str, np.ndarray]:
     return {
         "base": data.xpos[names.base].copy(), "hand": data.site_xpos[facts.hand_site].copy(),
         "hand_rotation": hand.copy(), "opening": np.array([left - right]),
+        "elbow": data.qpos[[names.elbow]],
         "instances": np.array(names.instances), "regions": np.array(names.sites),
         "positions": np.concatenate([data.xpos[names.bodies], data.site_xpos[names.site_ids]]),
         "rotations": np.concatenate([data.xmat[names.bodies], data.site_xmat[names.site_ids]]).reshape(-1, 3, 3),

@@ -1,7 +1,8 @@
 """Open and close the drawers of cabinets, by the present state alone.
 
 A drawer is opened by its handle, a bar: the hand comes from the front with one finger above and one below the bar,
-closes, and pulls. It is closed with the closed fingers pushing against the bar.
+closes, and pulls. It is closed with the closed fingers pushing against the bar. One that is open, but not all the way,
+is pushed further from inside: a hand that points sideways would not fit between a low bar and the table.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 
 from policies.experts.approach import angle, approach, pitched, pitched_flat
 from policies.experts.scene import Goal, Move, Scene
+from policies.experts.spots import FRONT_M
 
 BAR = np.array([-0.0058, -0.1129, -0.0013])
 """The middle of the bar relative to the drawer's region, m, in the cabinet's frame, whose -y is out of the front."""
@@ -25,6 +27,9 @@ BACK_M = 0.09
 """Distance from which the open hand comes straight to the bar."""
 SLACK_M = 0.018
 """Error across the bar, of the open fingers around it, that needs no correction."""
+
+FINGER_M = 0.014
+"""From the inner face of a drawer's front to the middle of a finger beside it."""
 
 
 def handle(scene: Scene, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
@@ -52,6 +57,23 @@ def open_drawer(scene: Scene, goal: Goal) -> Move:
     far = np.linalg.norm((scene.hand - place)[:2])
     rotation = pitched(-out, GRASP_PITCH_RAD * np.clip((0.30 - far) / 0.12, 0.0, 1.0))
     return approach(scene, place, rotation, False, goal.subject, bool((scene.hand - bar) @ out < 0.0))
+
+
+def front(scene: Scene, goal: Goal) -> np.ndarray:
+    """float64[3]: where the finger tips are that push the front of the drawer `goal.target` from inside."""
+    return scene.positions[goal.target] + (FINGER_M - FRONT_M) * scene.rotations[goal.subject][:, 1]
+
+
+def widen_drawer(scene: Scene, goal: Goal) -> Move:
+    """Push the front from inside with closed fingers, the palm across the drawer, below the handles above."""
+    out = -scene.rotations[goal.subject][:, 1]
+    rotation, place = pitched_flat(-out, 0.0), front(scene, goal)
+    away = scene.hand - place
+    ahead = float(away @ out)
+    beside = np.linalg.norm(away - ahead * out)
+    if beside < 0.025 and abs(ahead) < 0.04 and angle(rotation, scene.hand_rotation) < 0.4:
+        return Move(place + PULL_M * out, rotation, True)
+    return approach(scene, place - 0.012 * out, rotation, True, goal.subject)
 
 
 def close_drawer(scene: Scene, goal: Goal) -> Move:

@@ -17,23 +17,34 @@ SHOULDER_M, ARM_M, WRIST_M, WRIST_ASIDE_M = 0.333, 0.702, 0.203, 0.088
 """The arm: its shoulder above its foot, the length from there to the wrist when it is nearly stretched, and from the
 wrist to the point between the finger tips, along the hand and towards the outside."""
 
+STRAIGHT_RAD = -0.45
+"""Position of the elbow from which on it is bent the wrong way."""
 AHEAD_M = 0.04
 """How far ahead a rise is looked at: the higher the hand, the nearer it must be."""
 
 
 def drive(scene: Scene, move: Move) -> np.ndarray:
-    """float32[7]: the action that brings the hand towards `move`, never so far that the arm is stretched."""
+    """float32[7]: the action that brings the hand towards `move`; one that is bent the wrong way straightens."""
     shift = np.clip(GAIN * (within_reach(scene, move.position) - scene.hand) / OSC_POSE.translation_m, -1.0, 1.0)
     wanted = DOWN if move.rotation is None else move.rotation
+    if scene.elbow_rad > STRAIGHT_RAD:
+        return np.array([*_stretch(scene), 0.0, 0.0, 0.0, 1.0 if move.closed else -1.0], dtype=np.float32)
     turn = TURN_GAIN * rotation_vector(wanted @ scene.hand_rotation.T) / OSC_POSE.rotation_rad
     return np.array([*shift, *turn / max(1.0, abs(turn).max()), 1.0 if move.closed else -1.0], dtype=np.float32)
+
+
+def _stretch(scene: Scene) -> np.ndarray:
+    """float64[3], as in an action: away from the shoulder, through the straight arm, so that the elbow bends back."""
+    shoulder = scene.base + [0.0, 0.0, SHOULDER_M]
+    out = scene.hand - WRIST_M * scene.hand_rotation[:, 2] - shoulder
+    return out / np.linalg.norm(out)
 
 
 def within_reach(scene: Scene, position: np.ndarray) -> np.ndarray:
     """float64[3]: `position`, or one as high that is nearer to the arm's foot.
 
     From the wrist to the shoulder the arm is 0.719 m long where its elbow is stretched, at -0.47 rad. Beyond, the elbow
-    bends the other way, as far as it can go, and the controller never finds back.
+    bends the other way, as far as it can go, and drawing back only holds it there.
     """
     soon = scene.hand[2] + np.clip(position[2] - scene.hand[2], 0.0, AHEAD_M)
     there = np.array([*position[:2], soon])

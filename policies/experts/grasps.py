@@ -181,11 +181,14 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
     on the way down and at the spot, the wrist near enough to the arm's foot; the way it is in already wins."""
     ways = list(holds(scene, name))
     shift = spot - scene.positions[name]
-    in_it = [way for way in ways if _is_at(scene, way)]
-    if in_it or len(ways) == 1:
-        return min(in_it or ways, key=lambda way: _away(scene, way))
+    if len(ways) == 1:
+        return ways[0]
     others = joined(parts for other, parts in scene.parts.items() if other != name)
     here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
+    # An object that was pushed may have come to lie where the hand cannot take it as it meant to.
+    free = [way for way in ways if _is_at(scene, way) and not blocked(here, [way], np.zeros(3), OUTLINE)[0]]
+    if free:
+        return min(free, key=lambda way: _away(scene, way))
     turns = isinstance(GRASPS[kind(name)], Rim)
     best, least = ways[0], np.inf
     ordered = sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0])

@@ -12,7 +12,8 @@ from policies.experts.knobs import ARM_M, PUSH_HEIGHT_M
 from policies.experts.scene import Goal, Scene, kind
 
 WANTED: Mapping[tuple[str, str], float] = {
-    ("drawer", "open"): -0.15, ("drawer", "close"): 0.005, ("knob", "turnon"): 0.7, ("knob", "turnoff"): -0.005,
+    ("drawer", "open"): -0.15, ("drawer", "widen"): -0.16, ("drawer", "close"): 0.005,
+    ("knob", "turnon"): 0.7, ("knob", "turnoff"): -0.005,
     ("door", "open"): -1.4, ("door", "close"): 0.0,
 }
 """What the joint belongs to and the predicate -> where the joint should be (m or rad)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from policies.experts.doors import close_door, open_door
-from policies.experts.drawers import close_drawer, handle, open_drawer
+from policies.experts.drawers import close_drawer, front, handle, open_drawer, widen_drawer
 from policies.experts.knobs import turn_off, turn_on
 from policies.experts.levers import WANTED, lever, sort_of
 from policies.experts.place import transport
@@ -20,13 +20,15 @@ Motion = Callable[[Scene, Goal], Move]
 
 MOTIONS: Mapping[str, Motion] = {
     "on": transport, "in": transport, "open": open_drawer, "close": close_drawer, "turnon": turn_on,
-    "turnoff": turn_off,
+    "turnoff": turn_off, "widen": widen_drawer,
 }
-"""Predicate -> motion."""
+"""Predicate -> motion; "widen" is ours, of a drawer that is open but not all the way."""
 DOOR_MOTIONS: Mapping[str, Motion] = {"open": open_door, "close": close_door}
 """The same for a joint that is not a drawer's."""
 WIDE_OPEN_M, AJAR_M = -0.15, -0.12
 """Position of a drawer up to which it is pulled; and from which on it counts as open."""
+WIDE_BELOW_M, AJAR_BELOW_M = -0.158, -0.153
+"""The same for a drawer below others, whose handles leave just enough room for a bowl when it is open all the way."""
 PUSHED = ("plate",)
 """Categories that are pushed along the table."""
 
@@ -42,15 +44,22 @@ def current(scene: Scene) -> Goal:
 
 
 def _opened(scene: Scene, goal: Goal) -> Goal | None:
-    """The goal of opening the drawer that `goal` puts something into, None if it is open or no drawer."""
+    """The goal of opening the drawer that `goal` puts something into, None if it is open enough or no drawer."""
     joint = goal.target.removesuffix("_region") + "_level"
     if joint not in scene.joints:
         return None
-    opening = Goal("open", owner_of(scene, goal.target), goal.target, joint, False)
+    cabinet, at = owner_of(scene, goal.target), scene.joints[joint]
+    opening, widening = (Goal(predicate, cabinet, goal.target, joint, False) for predicate in ("open", "widen"))
     bar, _ = handle(scene, opening)
     # A hand on the handle pulls all the way; one that has left comes back only for a drawer that is too far in.
-    pulling = np.linalg.norm(scene.hand - bar) < 0.04
-    return opening if scene.joints[joint] > (WIDE_OPEN_M if pulling else AJAR_M) else None
+    if at > (WIDE_OPEN_M if _near(scene, bar) else AJAR_M):
+        return opening
+    below = not goal.target.endswith("top_region")
+    return widening if below and at > (WIDE_BELOW_M if _near(scene, front(scene, widening)) else AJAR_BELOW_M) else None
+
+
+def _near(scene: Scene, point: np.ndarray) -> bool:
+    return bool(np.linalg.norm(scene.hand - point) < 0.04)
 
 
 def motion_of(goal: Goal) -> Motion:

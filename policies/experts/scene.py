@@ -100,6 +100,8 @@ class Scene:
     """float64[3, 3]; columns: the hand's x, the axis along which its fingers open, the direction out of the palm."""
     opening_m: float
     """Distance of the finger pads."""
+    elbow_rad: float
+    """Position of the arm's fourth joint; the arm is straight at -0.47."""
     positions: Mapping[str, np.ndarray]
     """Object, fixture or region -> float64[3], its origin."""
     rotations: Mapping[str, np.ndarray]
@@ -145,6 +147,7 @@ def scene_of(observation: Observation) -> Scene:
     places = instances + regions
     return Scene(
         truth["base"], truth["hand"], truth["hand_rotation"], float(truth["opening"][0]),
+        float(truth["elbow"][0]),
         dict(zip(places, truth["positions"], strict=True)), dict(zip(places, truth["rotations"], strict=True)),
         dict(zip(regions, truth["region_half"], strict=True)),
         {name: Parts(*(truth[f"part_{field}"][truth["part_owner"] == number] for field in

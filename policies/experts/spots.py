@@ -21,9 +21,11 @@ CADDY_M = 0.06
 """Height of an object's bottom above the ground at which it is let go in a caddy."""
 APART_M: Mapping[str, float] = {"in": 0.03, "on": 0.045}
 """Predicate -> distance of each of two objects from the middle of a region that both go to."""
-OUT_M, UNDER_M = 0.010, 0.029
-"""Distance from the middle of a drawer, towards its front, at which an object is let go; in one below others a bowl
-just passes between its front and the handle above."""
+OUT_M = 0.010
+"""Distance from the middle of the upper drawer, towards its front, at which an object is let go."""
+FRONT_M, HANDLE_ABOVE_M = 0.0761, 0.1206
+"""Distance from the middle of a drawer to the inner face of its front; and, of a drawer that is closed, to the outer
+face of the handle above it."""
 ROOM_M, INSIDE = 0.11, 0.6
 """Distance from other objects that a hand needs, and which share of the half size of a region of the table it may be
 off its middle to get it."""
@@ -62,11 +64,18 @@ def spot_of(scene: Scene, goal: Goal) -> Spot:
     else:
         surface = table(scene, target) if owner is None else support(scene, owner, point)
     if goal.predicate == "in" and owner is not None and "cabinet" in kind(owner):
-        # Away from the cabinet, whose upper handles stand out.
-        point -= (OUT_M if goal.target.endswith("top_region") else UNDER_M) * scene.rotations[owner][:, 1]
+        point -= _out(scene, target) * scene.rotations[owner][:, 1]
     point[:2] += _beside(scene, goal) + (_room(scene, goal) if owner is None else 0.0)
     point[2] = surface + above_bottom + DROP_M
     return Spot(point)
+
+
+def _out(scene: Scene, target: str) -> float:
+    """m: how far from the middle of a drawer, towards its front. Below others a bowl just passes between front and the
+    handle above."""
+    if target.endswith("top_region"):
+        return OUT_M
+    return (FRONT_M + HANDLE_ABOVE_M + scene.joints[target.removesuffix("_region") + "_level"]) / 2
 
 
 def _edgewise(scene: Scene, name: str, owner: str) -> float:

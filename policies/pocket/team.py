@@ -1,7 +1,7 @@
 """A batch split among threads, each with a module of its own on the same weights.
 
-Small matrix products leave a second core idle when they are split (137 % of two cores were in use); a batch can be
-split all the way through.
+Small matrix products leave a second core idle when they are split (137 % of two cores were in use, 35 to 42 samples a
+second of `pocket-oft` against 30 on one core); a batch can be split all the way through (55).
 """
 
 from __future__ import annotations

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from policies.experts.approach import angle, pitched, pitched_flat
-from policies.experts.drawers import GRASP_PITCH_RAD, PUSH_PITCH_RAD, close_drawer, handle, open_drawer
+from policies.experts.drawers import (
+    GRASP_PITCH_RAD,
+    PUSH_PITCH_RAD,
+    close_drawer,
+    front,
+    handle,
+    open_drawer,
+    widen_drawer,
+)
 from policies.experts.scene import Goal
 
 GOAL = Goal("open", "cabinet_1", "cabinet_1_top_region", "cabinet_1_top_level", False)
@@ -61,3 +69,13 @@ def test_hands_keep_right_angles():
     for rotation in (FRONT, FIST, pitched(np.array([0.0, -1.0, 0.0]), 0.3)):
         assert np.allclose(rotation @ rotation.T, np.eye(3)) and np.isclose(np.linalg.det(rotation), 1.0)
     assert np.isclose(angle(pitched(np.array([0.0, 1.0, 0.0]), 0.0), FRONT), GRASP_PITCH_RAD)
+
+
+def test_a_drawer_is_pushed_out_from_inside_by_a_fist_across_it(world):
+    inside, out = front(scene_at(world, (0, 0, 1.2), FRONT), GOAL), np.array([0.0, -1.0, 0.0])
+    across = pitched_flat(-out, 0.0)
+    pushing = widen_drawer(scene_at(world, inside, across, 0.0), GOAL)
+    assert pushing.closed and (pushing.position - inside) @ out > 0.05
+    for hand, rotation in ((inside + [0.0, 0.0, 0.08], across), (inside, pitched_flat(-out, 0.6))):
+        coming = widen_drawer(scene_at(world, hand, rotation, 0.0), GOAL)
+        assert (coming.position - inside) @ out < 0.0 and angle(coming.rotation, across) < 1e-6

@@ -49,3 +49,11 @@ def test_the_arm_is_never_stretched(world):
     higher = within_reach(world(hand=(-0.2, 0.0, 1.35)), far)
     assert higher[0] < near[0]
     assert np.array_equal(within_reach(world(), np.array([0.0, 0.1, 1.0])), [0.0, 0.1, 1.0])
+
+
+def test_an_arm_that_is_bent_the_wrong_way_is_stretched_first(world):
+    move = Move(np.array([-0.2, 0.0, 1.17]), turned(1.5), True)
+    hand = np.array([0.1, -0.05, 1.1])
+    stuck, bent = (drive(world(hand=hand, elbow_rad=elbow), move) for elbow in (-0.07, -0.6))
+    assert stuck[0] > 0.9 and not stuck[3:6].any() and stuck[6] == 1.0
+    assert bent[0] < 0.0 and bent[3:6].any()

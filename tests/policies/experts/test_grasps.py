@@ -39,3 +39,12 @@ def test_a_hand_that_is_at_a_hold_stays_with_it(world):
     for hold in list(holds(scene, "akita_black_bowl_1"))[::5]:
         there = world(hand=hold.position, rotation=hold.rotation, things={"akita_black_bowl_1": BOWL})
         assert np.allclose(best_hold(there, "akita_black_bowl_1", SPOT).position, hold.position)
+
+
+def test_a_hand_that_is_at_a_hold_leaves_it_when_something_is_there_between_its_fingers(world):
+    scene = world(things={"akita_black_bowl_1": BOWL})
+    hold = best_hold(scene, "akita_black_bowl_1", SPOT)
+    outside = hold.position + 0.05 * np.sign(hold.position[1]) * np.array([0.0, 1.0, 0.0])
+    wall = (outside, (0.05, 0.005, 0.03))
+    there = world(hand=hold.position, rotation=hold.rotation, things={"akita_black_bowl_1": BOWL, "wall_1": wall})
+    assert np.linalg.norm(best_hold(there, "akita_black_bowl_1", SPOT).position - hold.position) > 0.02

@@ -31,6 +31,15 @@ def test_a_closed_drawer_is_opened_before_it_is_filled_unless_the_object_is_in_h
     assert current(cabinet(world, (INTO,), joint=0.0, held=("butter_1",))) == INTO
 
 
+@pytest.mark.parametrize(("joint", "motion"), [(0.0, "open"), (-0.14, "widen"), (-0.16, "in")])
+def test_a_drawer_below_others_is_opened_all_the_way_before_it_is_filled(world, joint, motion):
+    goal = Goal("in", "butter_1", "white_cabinet_1_bottom_region", "", False)
+    scene = world(goals=(goal,), joints={"white_cabinet_1_bottom_level": joint},
+                  things={"butter_1": BOX, "white_cabinet_1": ((0.2, 0.3, 1.0), (0.1, 0.1, 0.1))},
+                  regions={"white_cabinet_1_bottom_region": ((0.2, 0.15, 0.95), (0.03, 0.07, 0.1))})
+    assert current(scene).predicate == motion
+
+
 def test_an_object_in_hand_is_let_go_before_the_next_goal(world):
     done = Goal("in", "butter_1", "white_cabinet_1_top_region", "", True)
     assert current(cabinet(world, (done, SHUT), held=("butter_1",))) == done

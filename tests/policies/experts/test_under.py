@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from policies.experts.drive import yawed
 from policies.experts.under import way_out
 
 BOWL = ((0.0, 0.0, 0.93), (0.05, 0.05, 0.03))
@@ -34,3 +37,15 @@ def test_a_free_sky_needs_no_way_out(furniture):
 
 def test_what_the_object_stands_on_is_not_over_it(furniture):
     assert way_out(furniture(0.0, 0.89), "bowl_1") is None
+
+
+def test_a_turned_board_is_over_what_it_covers_and_not_over_what_its_extent_does(furniture):
+    scene = furniture(0.13)
+    board = scene.parts["shelf_1"]
+    turned = dataclasses.replace(board, rotations=yawed(-0.5)[None])
+    scene.parts["shelf_1"] = turned
+    assert scene.parts["shelf_1"].corners()[0, 0, 0] < -0.05
+    assert way_out(scene, "bowl_1") is not None
+    scene.parts["shelf_1"] = dataclasses.replace(turned, centres=board.centres + [0.1, 0, 0])
+    assert scene.parts["shelf_1"].corners()[0, 0, 0] < 0.05
+    assert way_out(scene, "bowl_1") is None
