@@ -1,7 +1,8 @@
 """The policy behind a server: requests of several connections in, a chunk or a reason for each out.
 
-A policy that computes its answer is asked for all of them at once. One that draws noise keeps an episode's state
-between decisions, so each connection has a copy of its own around the same network, and is asked alone.
+A policy that computes its answer is asked for all of them at once, and one that draws noise as well if it takes the
+noise of each episode (`KeyedPolicy`). Any other keeps an episode's state between decisions, so each connection has a
+copy of its own around the same network, and is asked alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from envs.types import Observation
-from policies.base import Policy
+from policies.base import KeyedPolicy, Policy
 from policies.remote.message import CAMERA_KEYS, EPISODE, decode
 from policies.remote.wire import WireError
 
@@ -33,12 +34,12 @@ class Refusal(Exception):
 class Session:
     """One connection."""
 
-    policy: Policy
-    """The policy, with an episode state of its own."""
-    noise_key: tuple[int, ...] | None = None
-    """The episode that it is in, None before the first; only clients that name their episodes change it."""
+    noise_key: tuple[int, ...]
+    """The episode that it is in; only clients that name their episodes change it."""
     decision: int = 0
     """Number of the next decision of the episode."""
+    policy: Policy | None = None
+    """The policy with an episode state of its own, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class ServedPolicy:
 
     def __init__(self, policy: Policy, cameras: Sequence[str] | None, sampling: bool, seed: int = 0) -> None:
         """`cameras` that it sees, None for all; whether its answers are drawn; `seed` of connections without keys."""
-        self._policy, self._sampling, self._seed = policy, sampling, seed
+        self._policy, self._seed = policy, seed
+        self._stateful = sampling and not isinstance(policy, KeyedPolicy)
         self._cameras = tuple(CAMERA_KEYS) if cameras is None else tuple(cameras)
         self._sessions = 0
 
@@ -71,11 +73,13 @@ class ServedPolicy:
 
     def session(self) -> Session:
         """A new connection's; its noise follows from the seed and how many there were before."""
-        own = copy.copy(self._policy)
         digest = hashlib.sha256(f"{self._seed}/{self._sessions}".encode()).digest()
-        own.reset([int.from_bytes(digest[4 * i:4 * i + 4], "big") for i in range(NOISE_WORDS)])
+        session = Session(tuple(int.from_bytes(digest[4 * i:4 * i + 4], "big") for i in range(NOISE_WORDS)))
+        if self._stateful:
+            session.policy = copy.copy(self._policy)
+            session.policy.reset(session.noise_key)
         self._sessions += 1
-        return Session(own)
+        return session
 
     def request(self, session: Session, message: Mapping[str, Any]) -> Request:
         """The request in a message; raises `WireError` with what is wrong and what is legal."""
@@ -84,15 +88,25 @@ class ServedPolicy:
 
     def answers(self, requests: Sequence[Request]) -> list[np.ndarray | Refusal]:
         """float32[H, 7], finite, for each request, or why not."""
-        if self._sampling:
+        if self._stateful:
             return [self._drawn(request) for request in requests]
         try:
-            return [_checked(chunk) for chunk in self._policy.act([r.observation for r in requests])]
+            return [_checked(chunk) for chunk in self._together(requests)]
         except Exception as error:
             if len(requests) == 1:
                 return [_failed(error)]
             # One of them may be what breaks the policy; the others deserve their answer.
             return [self.answers([request])[0] for request in requests]
+
+    def _together(self, requests: Sequence[Request]) -> np.ndarray:
+        """float32[B, H, 7]."""
+        observations = [request.observation for request in requests]
+        if not isinstance(self._policy, KeyedPolicy):
+            return self._policy.act(observations)
+        chunks = self._policy.act_keyed(observations, [_decision(request) for request in requests])
+        for request in requests:
+            request.session.decision += 1
+        return chunks
 
     def _drawn(self, request: Request) -> np.ndarray | Refusal:
         session = request.session
@@ -116,6 +130,13 @@ class ServedPolicy:
         elif (session.noise_key, session.decision) != (request.noise_key, request.decision):
             raise Refusal(f"decision {request.decision} of an episode that this connection is not in the middle of: "
                           "the policy draws noise, which follows from the decisions before; begin the episode again")
+
+
+def _decision(request: Request) -> tuple[tuple[int, ...], int]:
+    """Noise key and number of the decision that a request is for."""
+    if request.noise_key is None:
+        return request.session.noise_key, request.session.decision
+    return request.noise_key, request.decision
 
 
 def _episode(said: Any) -> tuple[tuple[int, ...] | None, int]:

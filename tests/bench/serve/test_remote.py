@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -251,6 +252,25 @@ def test_a_policy_that_draws_noise_draws_what_it_would_have_drawn_here(start, mo
         policy.close()
 
 
+def test_a_policy_that_is_told_the_noise_answers_several_episodes_together_and_goes_on_with_any(start):
+    policy = KeyedNoisy()
+    server = start(instead=policy, sampling=True, max_wait_s=1.0, max_batch=2)
+    observation = open_task("toy", 0, 32, "none", privileged=False).reset(0, 0)
+    remote = [RemotePolicy(server.url) for _ in range(2)]
+    for key, there in enumerate(remote):
+        there.reset((key, 1, 2, 3))
+    with ThreadPoolExecutor(2) as pool:
+        for decision in range(2):
+            together = list(pool.map(lambda there: there.act([observation])[0], remote))
+            alone = policy.act_keyed([observation] * 2, [((key, 1, 2, 3), decision) for key in range(2)])
+            assert np.array_equal(together, alone) and not np.array_equal(*together)
+    assert 2 in policy.asked
+    remote[0].close()
+    assert np.array_equal(remote[0].act([observation]), policy.act_keyed([observation], [((0, 1, 2, 3), 2)]))
+    for there in remote:
+        there.close()
+
+
 class Noisy(ToyVLA):
     """Adds noise that follows from the episode's key and the number of the decision."""
 
@@ -261,3 +281,16 @@ class Noisy(ToyVLA):
         self._decision += 1
         noise = np.random.default_rng([*self._key, self._decision]).uniform(-0.5, 0.5, (8, 7)).astype(np.float32)
         return np.clip(super().act(observations) + noise, -1, 1)
+
+
+class KeyedNoisy(ToyVLA):
+    """The same, told about each observation. It remembers how many it was asked about at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def act_keyed(self, observations, decisions) -> np.ndarray:
+        self.asked.append(len(observations))
+        noise = [np.random.default_rng([*key, decision + 1]).uniform(-0.5, 0.5, (8, 7)) for key, decision in decisions]
+        return np.clip(self.act(observations) + np.array(noise, dtype=np.float32), -1, 1)
