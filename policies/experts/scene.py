@@ -22,7 +22,7 @@ class Goal:
     """One condition of the task."""
 
     predicate: str
-    """"on", "in", "open", "close", "turnon" or "turnoff"."""
+    """"on", "in", "open", "close", "turnon" or "turnoff"; "widen" only within `policies.experts.motions`."""
     subject: str
     """The object that is to be moved, or the fixture whose joint is."""
     target: str
