@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.batching import answers
+from bench.desk import Question
 from envs.types import Observation
 from policies.base import KeyedPolicy, Policy
 from policies.remote.message import CAMERA_KEYS, EPISODE, decode
@@ -90,23 +92,10 @@ class ServedPolicy:
         """float32[H, 7], finite, for each request, or why not."""
         if self._stateful:
             return [self._drawn(request) for request in requests]
-        try:
-            return [_checked(chunk) for chunk in self._together(requests)]
-        except Exception as error:
-            if len(requests) == 1:
-                return [_failed(error)]
-            # One of them may be what breaks the policy; the others deserve their answer.
-            return [self.answers([request])[0] for request in requests]
-
-    def _together(self, requests: Sequence[Request]) -> np.ndarray:
-        """float32[B, H, 7]."""
-        observations = [request.observation for request in requests]
-        if not isinstance(self._policy, KeyedPolicy):
-            return self._policy.act(observations)
-        chunks = self._policy.act_keyed(observations, [_decision(request) for request in requests])
-        for request in requests:
-            request.session.decision += 1
-        return chunks
+        found = answers(self._policy, [Question(*_decision(request), request.observation) for request in requests])
+        for request, chunk in zip(requests, found, strict=True):
+            request.session.decision += not isinstance(chunk, Exception)
+        return [_failed(chunk) if isinstance(chunk, Exception) else _checked(chunk) for chunk in found]
 
     def _drawn(self, request: Request) -> np.ndarray | Refusal:
         session = request.session

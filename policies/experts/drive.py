@@ -24,13 +24,14 @@ AHEAD_M = 0.04
 
 
 def drive(scene: Scene, move: Move) -> np.ndarray:
-    """float32[7]: the action that brings the hand towards `move`; one that is bent the wrong way straightens."""
+    """float32[7]: the action that brings the hand towards `move`; a wrongly bent elbow is straightened first."""
+    grip = 1.0 if move.closed else -1.0
+    if scene.elbow_rad > STRAIGHT_RAD:
+        return np.array([*_stretch(scene), 0.0, 0.0, 0.0, grip], dtype=np.float32)
     shift = np.clip(GAIN * (within_reach(scene, move.position) - scene.hand) / OSC_POSE.translation_m, -1.0, 1.0)
     wanted = DOWN if move.rotation is None else move.rotation
-    if scene.elbow_rad > STRAIGHT_RAD:
-        return np.array([*_stretch(scene), 0.0, 0.0, 0.0, 1.0 if move.closed else -1.0], dtype=np.float32)
     turn = TURN_GAIN * rotation_vector(wanted @ scene.hand_rotation.T) / OSC_POSE.rotation_rad
-    return np.array([*shift, *turn / max(1.0, abs(turn).max()), 1.0 if move.closed else -1.0], dtype=np.float32)
+    return np.array([*shift, *turn / max(1.0, abs(turn).max()), grip], dtype=np.float32)
 
 
 def _stretch(scene: Scene) -> np.ndarray:

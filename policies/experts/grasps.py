@@ -184,12 +184,12 @@ def best_hold(scene: Scene, name: str, spot: np.ndarray) -> Hold:
     if len(ways) == 1:
         return ways[0]
     others = joined(parts for other, parts in scene.parts.items() if other != name)
-    here, there = (others.near(point, AROUND_M) for point in (scene.positions[name], spot))
+    here = others.near(scene.positions[name], AROUND_M)
     # An object that was pushed may have come to lie where the hand cannot take it as it meant to.
     free = [way for way in ways if _is_at(scene, way) and not blocked(here, [way], np.zeros(3), OUTLINE)[0]]
     if free:
         return min(free, key=lambda way: _away(scene, way))
-    turns = isinstance(GRASPS[kind(name)], Rim)
+    there, turns = others.near(spot, AROUND_M), isinstance(GRASPS[kind(name)], Rim)
     best, least = ways[0], np.inf
     ordered = sorted(((_cost(scene, way, shift, turns), way) for way in ways), key=lambda pair: pair[0])
     for start in range(0, len(ordered), AT_ONCE):

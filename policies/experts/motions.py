@@ -14,7 +14,7 @@ from policies.experts.place import transport
 from policies.experts.push import push
 from policies.experts.scene import Goal, Move, Scene, kind
 from policies.experts.shelve import shelve
-from policies.experts.spots import owner_of, spot_of
+from policies.experts.spots import joint_of, owner_of, spot_of
 
 Motion = Callable[[Scene, Goal], Move]
 
@@ -45,7 +45,7 @@ def current(scene: Scene) -> Goal:
 
 def _opened(scene: Scene, goal: Goal) -> Goal | None:
     """The goal of opening the drawer that `goal` puts something into, None if it is open enough or no drawer."""
-    joint = goal.target.removesuffix("_region") + "_level"
+    joint = joint_of(goal.target)
     if joint not in scene.joints:
         return None
     cabinet, at = owner_of(scene, goal.target), scene.joints[joint]

@@ -75,7 +75,12 @@ def _out(scene: Scene, target: str) -> float:
     handle above."""
     if target.endswith("top_region"):
         return OUT_M
-    return (FRONT_M + HANDLE_ABOVE_M + scene.joints[target.removesuffix("_region") + "_level"]) / 2
+    return (FRONT_M + HANDLE_ABOVE_M + scene.joints[joint_of(target)]) / 2
+
+
+def joint_of(target: str) -> str:
+    """The joint that a drawer of this region has."""
+    return target.removesuffix("_region") + "_level"
 
 
 def _edgewise(scene: Scene, name: str, owner: str) -> float:

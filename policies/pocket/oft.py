@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from policies.pocket.checkpoint import weights_folder
 from policies.pocket.policy import PocketPolicy
-
-WEIGHTS = weights_folder("oft")
-"""Folder of the shipped checkpoint."""
 
 
 class PocketOFT(PocketPolicy):

@@ -73,16 +73,17 @@ def _write_context(module: Backbone, frames: Frames, device: torch.device, path:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             return module.context(**inputs).half().cpu().numpy()
 
-    parts = torch.arange(len(frames)).split(batch)
-    first = states(parts[0])
+    beginning, *others = torch.arange(len(frames)).split(batch)
+    first = states(beginning)
     partial = path.with_suffix(".partial")
     out = np.lib.format.open_memmap(partial, "w+", np.float16, (len(frames), *first.shape[1:]))
+    out[:len(first)] = first
 
     def fill(rows: torch.Tensor) -> None:
         out[rows.numpy()] = states(rows)
 
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        for _ in tqdm(pool.map(fill, parts), total=len(parts), desc="states of the backbone", unit="batch"):
+        for _ in tqdm(pool.map(fill, others), total=len(others), desc="states of the backbone", unit="batch"):
             pass
     out.flush()
     partial.replace(path)
