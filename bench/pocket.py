@@ -65,19 +65,22 @@ ROUNDS = (
 
 
 @dataclass(frozen=True)
-class Head:
-    """How a head is trained once there is a backbone."""
+class Stage:
+    """One training of a head once there is a backbone, on the same decisions as the last round."""
 
     samples: int
-    """Training samples drawn, of the same decisions as in the last round."""
+    """Training samples drawn."""
     lr: float
     """Peak learning rate."""
-    freeze: bool
+    freeze: bool = False
     """Whether the backbone stays as it is."""
 
 
-HEADS = {"flow": Head(192_000, 1e-3, True), "token": Head(64_000, 4e-4, False)}
-"""Head -> its training."""
+HEADS = {
+    "flow": (Stage(192_000, 1e-3, freeze=True), Stage(64_000, 4e-4)),
+    "token": (Stage(192_000, 8e-4),),
+}
+"""Head -> its trainings, each from where the one before ended."""
 
 
 def train_rounds(data: Path, workers: int, video: bool) -> tuple[Path, Path]:
@@ -98,10 +101,12 @@ def train_rounds(data: Path, workers: int, video: bool) -> tuple[Path, Path]:
 
 def train_head(data: Path, name: str, start: Path) -> Path:
     """Train a head of `HEADS` from the backbone of the run `start`; return the folder of its weights."""
-    plan, out = HEADS[name], data / f"head-{name}"
     frames = [folder for number in range(ROUNDS[-1].first, len(ROUNDS)) for folder in drawn(data, number)]
-    freeze = ("--freeze", "backbone") if plan.freeze else ()
-    _train(name, frames, out, plan.samples, plan.lr, "--start", start, *freeze)
+    for number, stage in enumerate(HEADS[name]):
+        freeze = ("--freeze", "backbone") if stage.freeze else ()
+        out = data / f"head-{name}-{number}"
+        _train(name, frames, out, stage.samples, stage.lr, "--start", start, *freeze)
+        start = out / "last.pt"
     return out / "weights"
 
 

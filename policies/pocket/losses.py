@@ -24,6 +24,10 @@ DRAWS = 4
 """Noises and times per sample and step of flow matching: the transformer costs little beside the backbone."""
 LATEST = 0.999
 """Flow times are drawn below this one."""
+BELL = 4.0
+"""Standard deviation, in bins, of what a token is asked for: a 64th of the range of an action."""
+BELLS = (-0.5 * ((torch.arange(BINS)[:, None] - torch.arange(BINS)) / BELL).square()).softmax(1)
+"""float[256, 256], true bin -> probabilities of the bins."""
 
 
 def distance(actions: torch.Tensor, chunks: torch.Tensor) -> torch.Tensor:
@@ -43,15 +47,17 @@ def token(module: PocketTokenNet, inputs: Inputs, chunks: torch.Tensor, generato
           context: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy on the bins of the chunk under teacher forcing, and L1 of the mean action.
 
-    Cross-entropy takes neighbouring bins for as different as distant ones; the second term knows that they are near.
-    Raises ValueError for a given `context`: the decoder itself speaks, so that it cannot be left out.
+    What is asked for is a bell over the bins around the true one (Imani and White 2018): the likeliest bin of a network
+    that learns bells is where most of the expert's answers lie, of one that learns single bins any of a few that
+    happen to be frequent. Raises ValueError for a given `context`: the decoder itself speaks, so that it cannot be left
+    out.
     """
     if context is not None:
         raise ValueError("head 'token' has no part outside of the backbone; train it without --freeze")
     bins = to_bins(chunks)
     logits, slots = module.taught(**inputs, bins=bins)
-    first = module.lm_head.out_features - BINS
-    entropy = F.cross_entropy(logits.float().flatten(0, 1), bins.flatten() + first)
+    likelihood = logits.float().log_softmax(-1)[..., -BINS:]
+    entropy = -(BELLS.to(bins.device)[bins] * likelihood).sum(-1).mean()
     return entropy + distance(mean_action(logits), chunks), slots
 
 

@@ -70,11 +70,15 @@ def test_a_stage_that_is_done_is_not_trained_again(commands, tmp_path):
 
 
 @pytest.mark.parametrize("head", pocket.HEADS)
-def test_the_other_heads_begin_at_the_backbone(commands, tmp_path, head):
-    assert pocket.train_head(tmp_path, head, tmp_path / "last.pt") == tmp_path / f"head-{head}" / "weights"
-    (module, options), = commands
-    assert options["--start"] == [f"{tmp_path}/last.pt"] and options["--head"] == [head]
-    assert ("--freeze" in options) == pocket.HEADS[head].freeze
+def test_the_other_heads_begin_at_the_backbone_and_go_on_where_they_ended(commands, tmp_path, head):
+    stages = pocket.HEADS[head]
+    last = tmp_path / f"head-{head}-{len(stages) - 1}"
+    assert pocket.train_head(tmp_path, head, tmp_path / "last.pt") == last / "weights"
+    starts = [tmp_path / "last.pt", *(tmp_path / f"head-{head}-{number}" / "last.pt" for number in range(len(stages)))]
+    for stage, start, (_, options) in zip(stages, starts, commands, strict=False):
+        assert options["--start"] == [str(start)] and options["--head"] == [head]
+        assert ("--freeze" in options) == stage.freeze
+    assert len(commands) == len(stages)
 
 
 def test_calibration_is_spread_over_tasks_episodes_and_their_parts(tmp_path):

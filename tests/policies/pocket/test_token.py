@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.pocket.autoregressive import BINS, CENTRES, from_bins, mean_action, to_bins
+from policies.pocket.losses import BELLS
 
 
 @given(st.floats(-1.0, 1.0, width=32))
@@ -34,9 +35,27 @@ def test_no_motion_is_spoken_exactly():
 def test_bins_are_the_last_ids_of_the_vocabulary(make):
     module = make("token").module
     assert module.language.embed_tokens.num_embeddings == module.lm_head.out_features
-    first, last = module.embed_bins(torch.tensor([[0, BINS - 1]]))[0]
-    assert torch.equal(last, module.language.embed_tokens.weight[-1])
-    assert torch.equal(first, module.language.embed_tokens.weight[-BINS])
+    place, said = module.asked(3), module.asked(3, torch.tensor([[0, BINS - 1] * 4]))
+    for action, row in ((0, -BINS), (1, -1)):
+        said_row = said[0, action] - place[0, action]
+        torch.testing.assert_close(said_row, module.language.embed_tokens.weight[row], atol=1e-6, rtol=1e-5)
+
+
+def test_a_token_hangs_on_the_earlier_ones_of_its_own_action_alone(make, observe):
+    policy = make("token")
+    inputs = policy.inputs([observe(0)])
+    bins = torch.full((1, 56), 7)
+    with torch.no_grad():
+        before, _ = policy.module.taught(**inputs, bins=bins)
+        bins[0, 2 * 7 + 3] = 200
+        after, _ = policy.module.taught(**inputs, bins=bins)
+    changed = (before != after).any(-1)[0].nonzero().flatten().tolist()
+    assert changed == [2 * 7 + 4, 2 * 7 + 5]
+    with torch.no_grad():
+        bins[0, 2 * 7 + 6] = 200
+        gripper, _ = policy.module.taught(**inputs, bins=bins)
+    changed = (after != gripper).any(-1)[0].nonzero().flatten().tolist()
+    assert changed == [2 * 7 + dimension for dimension in range(6)], "the gripper is spoken first"
 
 
 def test_what_is_spoken_step_by_step_is_likeliest_when_taught_at_once(make, observe):
@@ -61,3 +80,10 @@ def test_a_sure_network_means_what_it_says():
     bins = torch.randint(0, BINS, (2, 56), generator=torch.Generator().manual_seed(0))
     logits = torch.zeros(2, 56, 300).scatter_(2, (bins + 300 - BINS)[..., None], 100.0)
     torch.testing.assert_close(mean_action(logits), CENTRES[bins].view(2, 8, 7))
+
+
+def test_what_is_asked_for_is_likeliest_at_the_true_bin_and_falls_to_both_sides():
+    assert torch.equal(BELLS.argmax(1), torch.arange(BINS))
+    torch.testing.assert_close(BELLS.sum(1), torch.ones(BINS))
+    rise = BELLS[128].diff()
+    assert (rise[118:128] > 0).all() and (rise[128:138] < 0).all()
