@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from policies.pocket.model import ACTION_DIM, CHUNK, Backbone, PocketConfig
+from policies.pocket.model import ACTION_DIM, CHUNK, Backbone, PocketConfig, attention_bias
 
 BINS = 256
 """Tokens for the values of one dimension; they are the last ids of the vocabulary, in rising order."""
@@ -96,14 +96,13 @@ class PocketTokenNet(Backbone):
         """As `embed`, to the bins int64[B, N] that are spoken, the likeliest each time; words are never spoken."""
         tokens, attend = self.embed(images, state, words, mask)
         bias, position = _own(attend, tokens.dtype)
-        cache, known, spoken = DynamicCache(config=self.language.config), 0, []
+        cache, spoken = DynamicCache(config=self.language.config), []
 
         def read(tokens: torch.Tensor) -> torch.Tensor:
-            nonlocal known
+            known = cache.get_seq_length()
             rows = slice(known, known + tokens.shape[1])
-            known = rows.stop
             return self.language(
-                inputs_embeds=tokens, attention_mask=bias[:, :, rows, :known], position_ids=position[:, rows],
+                inputs_embeds=tokens, attention_mask=bias[:, :, rows, :rows.stop], position_ids=position[:, rows],
                 past_key_values=cache, use_cache=True).last_hidden_state
 
         read(tokens)
@@ -123,11 +122,8 @@ def _own(attend: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.
     seen = torch.ones(known + asked, known + asked, dtype=torch.bool, device=attend.device).tril()
     seen[known:, known:] &= at[:, None] % CHUNK == at % CHUNK
     keys = torch.cat([attend, attend.new_ones(len(attend), asked)], dim=1).bool()
-    # The lowest number and not minus infinity: a row of padding sees nothing, and must not become NaN.
-    bias = torch.zeros(len(attend), 1, *seen.shape, dtype=dtype, device=attend.device)
-    bias.masked_fill_(~(seen & keys[:, None, None]), torch.finfo(dtype).min)
     position = torch.cat([torch.arange(known, device=attend.device), known + at // CHUNK])
-    return bias, position[None]
+    return attention_bias(seen & keys[:, None, None], dtype), position[None]
 
 
 def mean_action(logits: torch.Tensor) -> torch.Tensor:

@@ -169,3 +169,11 @@ class PocketOFTNet(Backbone):
     ) -> torch.Tensor:
         """As `embed`, to actions float[B, H, 7], unclipped."""
         return self.action_head(self.context(images, state, words, mask)[:, -CHUNK:])
+
+
+def attention_bias(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to attention so that a token sees only where `seen`, bool[B, 1, queries, keys], is true.
+
+    The lowest number and not minus infinity: a row of padding sees nothing, and must not become NaN.
+    """
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)

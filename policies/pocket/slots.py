@@ -11,7 +11,7 @@ import torch
 from transformers import DynamicCache
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
-from policies.pocket.model import CHUNK, Backbone
+from policies.pocket.model import CHUNK, Backbone, attention_bias
 
 
 def slot_states(
@@ -35,9 +35,7 @@ def _through(module: Backbone, tokens: torch.Tensor, attend: torch.Tensor, cache
     at = torch.arange(known, known + count, device=tokens.device)
     position = language.rotary_emb(tokens, position_ids=at[None])
     seen = (at[:, None] >= torch.arange(known + count, device=tokens.device)) & attend[:, None, None].bool()
-    # The lowest number and not minus infinity: a row of padding sees nothing, and must not become NaN.
-    bias = torch.zeros(seen.shape, dtype=tokens.dtype, device=tokens.device)
-    bias.masked_fill_(~seen, torch.finfo(tokens.dtype).min)
+    bias = attention_bias(seen, tokens.dtype)
     *layers, last = language.layers
     for layer in layers:
         tokens = layer(tokens, attention_mask=bias, position_embeddings=position, past_key_values=cache)

@@ -74,8 +74,9 @@ def test_the_other_heads_begin_at_the_backbone_and_go_on_where_they_ended(comman
     stages = pocket.HEADS[head]
     last = tmp_path / f"head-{head}-{len(stages) - 1}"
     assert pocket.train_head(tmp_path, head, tmp_path / "last.pt") == last / "weights"
-    starts = [tmp_path / "last.pt", *(tmp_path / f"head-{head}-{number}" / "last.pt" for number in range(len(stages)))]
-    for stage, start, (_, options) in zip(stages, starts, commands, strict=False):
+    earlier = [tmp_path / f"head-{head}-{number}" for number in range(len(stages) - 1)]
+    starts = [folder / "last.pt" for folder in (tmp_path, *earlier)]
+    for stage, start, (_, options) in zip(stages, starts, commands, strict=True):
         assert options["--start"] == [str(start)] and options["--head"] == [head]
         assert ("--freeze" in options) == stage.freeze
     assert len(commands) == len(stages)
