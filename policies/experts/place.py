@@ -38,6 +38,8 @@ EMPTY_M = 0.007
 """Opening of fingers that have closed on nothing."""
 RISE_M, LIFT_M = 0.03, 0.01
 """How steeply the empty hand rises, and the one that lifts something, which would tip it by going aside at once."""
+LOOSEN_M = 0.003
+"""How far ahead a hand is sent that has closed on something and does not hold it yet."""
 LEAD_M = 0.02
 """How far ahead on a slanted way down the hand is sent."""
 UP = np.array([0.0, 0.0, 1.0])
@@ -86,6 +88,9 @@ def reach(scene: Scene, name: str, hold: Hold) -> Move:
     there = low < slack * CLOSE_M and error < (1.0 + slack) * ALIGNED_M
     share = 0.0 if there else np.clip((error - ALIGNED_M) / FUNNEL_M, 0.0, 1.0)
     closed = share == 0.0 and low < slack * CLOSE_M
+    if closed and scene.opening_m < CLOSING_M[0] and isinstance(GRASPS[kind(name)], Rim):
+        # Closed on a wall, and not yet held: a tilted vessel is jammed between a finger and what it stands in.
+        return Move(scene.hand + LOOSEN_M * UP, hold.rotation, True)
     position = _sloped(scene.hand, hold.position, share * hover, axis, RISE_M)
     return Move(position, hold.rotation, closed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from policies.experts.grasps import GRASPS
 from policies.experts.place import transport
 from policies.experts.scene import Goal
 
@@ -61,3 +62,13 @@ def test_fingers_that_closed_on_nothing_open_again_above(world):
 def test_a_hand_that_its_closing_fingers_push_aside_stays(world):
     assert transport(seen(world, (-0.083, 0.1, 0.925), opening_m=0.05), GOAL).closed
     assert not transport(seen(world, (-0.083, 0.1, 0.925), opening_m=0.08), GOAL).closed
+
+
+def test_a_wall_between_the_fingers_that_is_not_held_is_lifted_loose(world):
+    goal, (x, y, z) = Goal("on", "akita_black_bowl_1", "plate_1", "", False), (-0.1, 0.1, 0.9)
+    bowl = {"akita_black_bowl_1": ((x, y, z + 0.025), (0.055, 0.055, 0.025)), "plate_1": (PLATE, (0.06, 0.06, 0.008))}
+    rim = (x, y + GRASPS["akita_black_bowl"].radius_m, z + GRASPS["akita_black_bowl"].height_m)
+    jammed = transport(world(hand=rim, goals=(goal,), opening_m=0.016, things=bowl), goal)
+    assert jammed.closed and 0.0 < jammed.position[2] - rim[2] < 0.005
+    closing = transport(world(hand=rim, goals=(goal,), opening_m=0.05, things=bowl), goal)
+    assert closing.closed and closing.position[2] <= rim[2]
