@@ -8,9 +8,9 @@ from quantizers import cuda, integer, native
 
 Backend = Literal["reference", "cpu", "mixed", "cuda"]
 """`reference` dequantizes and multiplies in float32; `cpu` and `mixed` multiply integers, with equal results: `cpu` by
-tensor operations, `mixed` in one compiled call where the processor has AVX512-VNNI, else with compiled steps around
-torch's product. `cuda` is what a layer that multiplies integers becomes on a CUDA device; its integers are equal too,
-its floats but for their last bits."""
+tensor operations, `mixed` in one compiled call where the processor has AVX2 or AVX512-VNNI, else with compiled steps
+around torch's product. `cuda` is what a layer that multiplies integers becomes on a CUDA device; its integers are equal
+too, its floats but for their last bits."""
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 

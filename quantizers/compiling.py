@@ -1,8 +1,8 @@
 """Compile one C source of this package on first use, and load it.
 
 The library lies in a folder of the user's own below the system's folder for temporary files: code is loaded from there,
-so the folder is refused if anybody else could write to it. Its name holds source, flags, compiler and processor, so
-that what was compiled for one processor never runs on another.
+so the folder is refused if anybody else could write to it. Its name holds source, headers, flags, compiler and
+processor, so that what was compiled for one processor never runs on another.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def processor_features() -> str:
 
 
 def _fingerprint(compiler: str, source: Path, flags: tuple[str, ...]) -> str:
-    parts = (source.read_text(), " ".join(flags), _version(compiler), platform.machine(), processor_features())
+    texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
+    parts = (*texts, " ".join(flags), _version(compiler), platform.machine(), processor_features())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

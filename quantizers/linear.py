@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from quantizers import cuda, integer, vnni
+from quantizers import cuda, integer, kernel
 from quantizers.around import AROUND, Around, check_integer, entered, shown_scale, static_codes, static_rows
 from quantizers.backends import Backend, check_backend
 from quantizers.buffers import BUFFERS, check_buffers, stored_positions
@@ -171,7 +171,7 @@ class QuantLinear(nn.Module):
         self.out_features, self.in_features = outputs, inputs
         self.group_size, self.activation_bits, self.backend = group_size, activation_bits, backend
         self._made_for = backend
-        self.call: vnni.Call | cuda.Layer | None = None
+        self.call: kernel.Call | cuda.Layer | None = None
         self.register_buffer("bias", None if bias is None else bias.detach().to(torch.float32, copy=True))
 
     def __getstate__(self):

@@ -3,57 +3,11 @@
  * Plain loops that a compiler turns into vector code. Compile without contraction of a * b + c: the results must be those
  * of quantizers/integer.py bit for bit. All arrays are dense and row-major; I inputs, O outputs, M tokens.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "codes.h"
 
 /* codes int8[M, I] of magnitude <= limit and scales float[M] of x float[M, I], symmetric absmax per token. */
 void quantize_tokens(const float *x, int64_t M, int64_t I, int64_t limit, int8_t *codes, float *scale) {
-  float most_code = (float)limit;
-  for (int64_t m = 0; m < M; m++) {
-    const float *row = x + m * I;
-    int8_t *out = codes + m * I;
-    /* Magnitudes order like their bits read as integers, and NaN lies above them all, so that it is not lost. */
-    int32_t most = 0;
-    for (int64_t i = 0; i < I; i++) {
-      int32_t bits;
-      memcpy(&bits, row + i, 4);
-      bits &= 0x7fffffff;
-      most = bits > most ? bits : most;
-    }
-    float largest;
-    memcpy(&largest, &most, 4);
-    float inverse = largest == 0.0f ? 0.0f : most_code / largest;
-    if (isinf(inverse)) inverse = 0.0f;
-    for (int64_t i = 0; i < I; i++) out[i] = (int8_t)(int32_t)rintf(row[i] * inverse);
-    scale[m] = largest / most_code;
-  }
-}
-
-static void unpack4(const uint8_t *restrict row, int64_t I, int8_t *restrict out) {
-  int64_t bytes = (I + 1) / 2;
-  for (int64_t k = 0; k < bytes; k++) out[k] = (int8_t)((row[k] & 15) - 8);
-  for (int64_t k = 0; k < I - bytes; k++) out[bytes + k] = (int8_t)((row[k] >> 4) - 8);
-}
-
-static void unpack2(const uint8_t *restrict row, int64_t I, int8_t *restrict out) {
-  int64_t bytes = (I + 3) / 4;
-  for (int plane = 0; plane < 4; plane++) {
-    int64_t left = I - plane * bytes, count = left < bytes ? left : bytes;
-    for (int64_t k = 0; k < count; k++) out[plane * bytes + k] = (int8_t)(((row[k] >> (2 * plane)) & 3) - 2);
-  }
-}
-
-/* A row of lower 2 bits, and behind it a row of highest bits. */
-static void unpack3(const uint8_t *restrict row, int64_t I, int8_t *restrict out) {
-  const uint8_t *restrict high = row + (I + 3) / 4;
-  int64_t bytes = (I + 7) / 8;
-  unpack2(row, I, out);
-  for (int plane = 0; plane < 8; plane++) {
-    int64_t left = I - plane * bytes, count = left < bytes ? left : bytes;
-    /* unpack2 took 2 off; the lowest code of 3 bits is -4. */
-    for (int64_t k = 0; k < count; k++) out[plane * bytes + k] += (int8_t)((((high[k] >> plane) & 1) << 2) - 2);
-  }
+  for (int64_t m = 0; m < M; m++) scale[m] = quantize_token(x + m * I, I, (float)limit, codes + m * I);
 }
 
 /* int8[O, I] in the order of the outputs; rows without codes (pruned or float16) become zeros. */

@@ -1,8 +1,8 @@
 """The steps around an int8 matrix product, compiled from `mixed.c`: same bits as tensor operations, in fewer calls.
 
 The backend `cpu` spends half of its time in a dozen small tensor operations around one int8 product. Processors with
-AVX512-VNNI do a whole layer in one call instead (`quantizers.vnni`). Both need a C compiler; where there is none,
-`why_unavailable` says so.
+AVX2 or AVX512-VNNI do a whole layer in one call instead (`quantizers.kernel`). Both need a C compiler; where there is
+none, `why_unavailable` says so.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from quantizers import integer, native, vnni
+from quantizers import integer, kernel, native
 from quantizers.around import shown_scale, static_codes
 from quantizers.backends import Backend
 from quantizers.grids import CODE_BITS
@@ -64,8 +64,8 @@ def compiled(layer: QuantLinear, tokens: torch.Tensor, static: torch.Tensor | No
     if scale is None:
         return by_tensors(layer, tokens, static)
     if layer.call is None or not layer.call.made_of(buffers):
-        stepwise = vnni.why_not(layer.in_features, scale.shape[1]) is not None
-        layer.call = None if stepwise else vnni.Call(buffers, layer.in_features, layer.out_features)
+        stepwise = kernel.why_not(layer.in_features, scale.shape[1]) is not None
+        layer.call = None if stepwise else kernel.Call(buffers, layer.in_features, layer.out_features)
     y = _in_steps(layer, tokens, static) if layer.call is None else layer.call(tokens, layer.activation_bits, static)
     if rows16 is not None:
         native.place_rows(F.linear(tokens, rows16.float()), layer.positions, len(scale), layer.bias, y)

@@ -12,9 +12,6 @@
  */
 #include <immintrin.h>
 #include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #ifndef __AVX512VNNI__
 #error "the processor has no AVX512-VNNI"
@@ -22,42 +19,10 @@
 
 #define PANEL 32
 #define TILE 12
-#define ALIGNED(bytes) (((bytes) + 63) & ~(int64_t)63)
-/* Scratch space up to this size is on the stack: the system takes freed memory back and hands it out page by page,
- * which would cost small layers more than their product. */
-#define STACK_BYTES (1 << 18)
-#define SCRATCH(name, bytes)                                                                                         \
-  int64_t name##_bytes = (bytes);                                                                                    \
-  int name##_fits = name##_bytes <= STACK_BYTES;                                                                     \
-  uint8_t name##_stack[name##_fits ? name##_bytes + 64 : 1];                                                         \
-  uint8_t *name = name##_fits ? (uint8_t *)ALIGNED((intptr_t)name##_stack) : aligned_alloc(64, name##_bytes)
-#define FREE(name)                                                                                                   \
-  if (!name##_fits) free(name)
+#define TOKEN_BYTES 1 /* of scratch for each code of a token */
+#define ROW_BYTES 1   /* and for each code of a row of the panel */
 
-typedef struct {
-  const uint8_t *codes[4]; /* of 2, 3, 4 and 8 bits, each [rows, row bytes] as quantizers/packing.py lays them out */
-  int64_t rows[4];
-  const float *scale;       /* [coded, G] */
-  const int8_t *zero;       /* [coded, G] or NULL */
-  const int32_t *positions; /* [O], row of each output among the stored ones, or NULL for their order */
-  const float *bias;        /* [O] or NULL */
-  int64_t inputs, outputs, groups;
-} Layer;
-
-static const int32_t OFFSETS[4] = {2, 4, 8, 128};
-
-typedef struct {
-  int64_t quads, padded; /* groups of four inputs; inputs rounded up to whole vectors */
-  int64_t coded;         /* rows with codes */
-  int32_t *outputs;      /* [coded], the outputs that have codes, ascending */
-  int32_t *others;       /* [O - coded], the outputs that have none */
-  int8_t *tokens;        /* [tile][quads][tokens of the tile][4] */
-  float *token_scale;    /* [M] */
-  int32_t *token_sums;   /* [M, G] */
-} Work;
-
-/* First token of tile t when M tokens are dealt evenly to `tiles` tiles. */
-static int64_t first_token(int64_t M, int64_t tiles, int64_t t) { return M * t / tiles; }
+#include "layer.h"
 
 /* Codes of a tile of tokens on scales float[M] that are given, or else on one per token by its largest magnitude. */
 static void quantize_tile(const Layer *layer, const Work *work, const float *x, const float *given, int64_t first,
@@ -99,13 +64,6 @@ static void quantize_tile(const Layer *layer, const Work *work, const float *x, 
   }
 }
 
-/* A row of codes as it is stored. */
-typedef struct {
-  const uint8_t *bytes;
-  int64_t count; /* of bytes */
-  int kind;      /* index of Layer.codes */
-} Row;
-
 /* Where 64 columns of a width are: bytes from `offset` on, shifted right, `keep` of them kept, and `flip` turned. */
 typedef struct {
   __m512i keep, flip;
@@ -115,14 +73,6 @@ typedef struct {
 } Cut;
 
 static const int WIDTHS[4] = {2, 0, 4, 8}; /* codes of 3 bits lie in two places */
-
-/* Stored row p of the layer. */
-static Row find_row(const Layer *layer, int64_t p) {
-  int64_t I = layer->inputs, bytes[4] = {(I + 3) / 4, (I + 3) / 4 + (I + 7) / 8, (I + 1) / 2, I};
-  int kind = 0;
-  while (p >= layer->rows[kind]) p -= layer->rows[kind++];
-  return (Row){layer->codes[kind] + p * bytes[kind], bytes[kind], kind};
-}
 
 /* 64 columns of values of `bits` bits in planes of `width` bytes, of which `plane` holds the first; zeros beyond I. */
 static inline __m512i planes(const uint8_t *bytes, int bits, int64_t width, int64_t plane, int64_t c, int64_t I) {
@@ -325,7 +275,7 @@ static void (*const MULTIPLY[])(const Layer *, const Work *, const Panel *, int6
 
 /* Which outputs have codes; the others yield their bias. */
 static void sort_outputs(const Layer *layer, Work *work) {
-  int64_t others = 0, coded = 0, stored = layer->rows[0] + layer->rows[1] + layer->rows[2] + layer->rows[3];
+  int64_t others = 0, coded = 0, stored = coded_rows(layer);
   for (int64_t o = 0; o < layer->outputs; o++) {
     if ((layer->positions ? layer->positions[o] : o) < stored) work->outputs[coded++] = (int32_t)o;
     else work->others[others++] = (int32_t)o;
@@ -333,48 +283,16 @@ static void sort_outputs(const Layer *layer, Work *work) {
   work->coded = coded;
 }
 
-/* y float[M, O] of x float[M, I] with codes of magnitude <= limit, on scales `given` float[M] or, if it is NULL, on one
- * found for each token. Returns 0, or 1 if memory is short. Group sizes are multiples of four. */
-int64_t linear(const Layer *layer, const float *x, const float *given, int64_t M, int64_t limit, int64_t threads,
-               float *y) {
-  int64_t I = layer->inputs, O = layer->outputs, G = layer->groups, tiles = (M + TILE - 1) / TILE, failed = 0;
-  Work work = {.quads = (I + 3) / 4, .padded = ALIGNED(I)};
-  int64_t sizes[5] = {ALIGNED(4 * O), ALIGNED(4 * O), ALIGNED(M * work.quads * 4), ALIGNED(4 * M), ALIGNED(4 * M * G)};
-  SCRATCH(memory, sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4]);
-  if (!memory) return 1;
-  work.outputs = (int32_t *)memory, work.others = (int32_t *)(memory + sizes[0]);
-  work.tokens = (int8_t *)work.others + sizes[1];
-  work.token_scale = (float *)(work.tokens + sizes[2]);
-  work.token_sums = (int32_t *)((uint8_t *)work.token_scale + sizes[3]);
-  sort_outputs(layer, &work);
-  int64_t panels = (work.coded + PANEL - 1) / PANEL, lines = (work.quads + 31) / 32;
-#pragma omp parallel num_threads(threads) if (threads > 1) reduction(| : failed)
-  {
-    int64_t row_bytes = PANEL * work.padded, table = ALIGNED(4 * G * PANEL);
-    SCRATCH(own, row_bytes + 2 * table);
-    failed |= !own;
-#pragma omp for
-    for (int64_t t = 0; t < tiles; t++) {
-      int64_t first = first_token(M, tiles, t), count = first_token(M, tiles, t + 1) - first;
-      if (own) quantize_tile(layer, &work, x, given, first, count, (float)limit, (int8_t *)own);
-      for (int64_t m = first; m < first + count; m++)
-        for (int64_t i = 0; i < O - work.coded; i++)
-          y[m * O + work.others[i]] = layer->bias ? layer->bias[work.others[i]] : 0.0f;
-    }
-#pragma omp for
-    for (int64_t p = 0; p < panels; p++) {
-      int64_t left = work.coded - p * PANEL;
-      Panel panel = {own, (float *)(own + row_bytes), (int32_t *)(own + row_bytes + table), p * PANEL,
-                     left < PANEL ? left : PANEL, .ahead = tiles * lines};
-      if (!own) continue;
-      load_panel(layer, &work, &panel);
-      for (int64_t t = 0; t < tiles; t++) {
-        int64_t first = first_token(M, tiles, t);
-        MULTIPLY[first_token(M, tiles, t + 1) - first](layer, &work, &panel, first, t * lines, y);
-      }
-    }
-    FREE(own);
+/* The outputs of panel p for all tokens. */
+static void multiply_panel(const Layer *layer, const Work *work, int64_t p, int64_t tiles, uint8_t *own, float *y) {
+  int64_t left = work->coded - p * PANEL, lines = (work->quads + 31) / 32, row_bytes = PANEL * work->padded;
+  Panel panel = {own, (float *)(own + row_bytes), (int32_t *)(own + row_bytes + table_bytes(layer)), p * PANEL,
+                 left < PANEL ? left : PANEL, .ahead = tiles * lines};
+  load_panel(layer, work, &panel);
+  for (int64_t t = 0; t < tiles; t++) {
+    int64_t first = first_token(work->M, tiles, t);
+    MULTIPLY[first_token(work->M, tiles, t + 1) - first](layer, work, &panel, first, t * lines, y);
   }
-  FREE(memory);
-  return failed;
 }
+
+#include "driver.h"

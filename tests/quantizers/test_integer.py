@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from quantizers.integer import accumulate, fake_quantize_tokens, quantize_tokens, rescale
+from quantizers.integer import accumulate, fake_quantize_tokens, float_product, quantize_tokens, rescale
 
 
 def random_codes(*shape: int) -> torch.Tensor:
@@ -18,6 +18,19 @@ def test_accumulators_are_the_exact_integers(tokens, inputs, rows):
 def test_extreme_codes_do_not_saturate():
     x, w = torch.full((2, 4096), 127, dtype=torch.int8), torch.full((3, 4096), -128, dtype=torch.int8)
     assert (accumulate(x, w, 1) == -127 * 128 * 4096).all()
+
+
+@pytest.mark.parametrize("inputs", [1, 7, 1024, 1025, 4097])
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_float32_multiplies_codes_exactly(inputs, precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        extremes = [torch.full((rows, inputs), -128, dtype=torch.int8) for rows in (2, 4)]
+        for x, w in ((random_codes(5, inputs), random_codes(3, inputs)), extremes):
+            assert torch.equal(float_product(x, w).long(), x.long() @ w.long().t())
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_groups_are_accumulated_apart():

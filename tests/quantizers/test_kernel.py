@@ -8,15 +8,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quantizers import compiling, vnni
+from quantizers import compiling, kernel
 from quantizers.around import Around
 from quantizers.grids import quantize_rows
 from quantizers.linear import QuantLinear
 
-pytestmark = pytest.mark.skipif(vnni.why_unavailable() is not None, reason=str(vnni.why_unavailable()))
+pytestmark = pytest.mark.skipif(kernel.why_unavailable() is not None, reason=str(kernel.why_unavailable()))
+
+
+
+@pytest.fixture(scope="module", autouse=True, params=kernel.available())
+def source(request):
+    """Every kernel that this processor can run, also those that it would not choose."""
+    best = kernel.library
+    kernel.library = lambda: best(request.param)
+    yield request.param
+    kernel.library = best
+
 
 WIDTHS = ([8], [4], [3], [2], [0, 2, 4, 8], [0, 2, 3, 4, 8, 16], [8, 16], [0, 4])
 
@@ -33,6 +44,7 @@ def made(inputs: int, outputs: int, widths: list[int], seed: int = 0, **options)
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 200), st.integers(1, 80), st.sampled_from(WIDTHS), st.sampled_from(["search", "minmax"]),
        st.integers(1, 40), st.integers(0, 99))
+@example(151, 5, [0, 2, 4, 8], "search", 1, 47)
 def test_one_call_gives_the_bits_of_tensor_operations(inputs, outputs, widths, clip, tokens, seed):
     one, other = made(inputs, outputs, widths, seed, clip=clip)
     x = torch.randn(tokens, inputs, generator=torch.Generator().manual_seed(seed))
@@ -58,6 +70,17 @@ def test_threads_change_no_bit():
             assert torch.equal(other(x), expected)
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_largest_codes_do_not_overflow():
+    for widths in WIDTHS:
+        one, other = made(4096, 40, widths)
+        x = torch.ones(7, 4096)
+        for packed in (0, 127, 128, 255):
+            for name, codes in (*one.named_buffers(), *other.named_buffers()):
+                if name.startswith("codes"):
+                    codes.fill_(packed)
+            assert torch.equal(one(x), other(x)) and torch.equal(one(-x), other(-x))
 
 
 def test_scratch_beyond_the_stack_is_found_elsewhere():
@@ -104,23 +127,23 @@ def test_a_replaced_buffer_is_used_and_a_copy_has_its_own():
 
 
 def test_what_does_not_fit_is_computed_in_steps(monkeypatch):
-    assert "multiples of 4" in vnni.why_not(9, 3) and "65536 at most" in vnni.why_not(65540, 1)
+    assert "multiples of 4" in kernel.why_not(9, 3) and "65536 at most" in kernel.why_not(65540, 1)
     one, other = made(9, 7, [4, 8], group_size=3)
     x = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
     assert torch.equal(one(x), other(x)) and other.call is None
 
 
 def test_a_processor_without_the_instructions_is_told_and_uses_the_steps(monkeypatch):
-    monkeypatch.setattr(vnni, "processor_features", lambda: "flags : sse2 avx2")
-    vnni.why_unavailable.cache_clear()
+    monkeypatch.setattr(kernel, "processor_features", lambda: "flags : sse2 avx")
+    kernel.why_unavailable.cache_clear()
     try:
-        assert vnni.why_unavailable() == "the processor does not have avx512_vnni"
+        assert kernel.why_unavailable() == "the processor has none of avx512_vnni, avx2"
         one, other = made(64, 32, [0, 4, 8, 16])
         x = torch.randn(6, 64, generator=torch.Generator().manual_seed(0))
         assert torch.equal(one(x), other(x)) and other.call is None
     finally:
         monkeypatch.undo()
-        vnni.why_unavailable.cache_clear()
+        kernel.why_unavailable.cache_clear()
 
 
 def test_threads_are_those_of_the_library_that_torch_uses():
@@ -134,11 +157,11 @@ def test_threads_are_those_of_the_library_that_torch_uses():
     assert loaded() == before
 
 
-def test_without_openmp_one_thread_gives_the_same(tmp_path, monkeypatch):
+def test_without_openmp_one_thread_gives_the_same(tmp_path, monkeypatch, source):
     monkeypatch.setattr(compiling.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(compiling, "_OPENMP", "-fno-such-openmp")
-    library = compiling.load(vnni._SOURCE, vnni._SIGNATURES, openmp=True)
-    monkeypatch.setattr(vnni, "_library", lambda: library)
+    library = compiling.load(Path(kernel.__file__).with_name(source), kernel._SIGNATURES, openmp=True)
+    monkeypatch.setattr(kernel, "library", lambda: library)
     one, other = made(64, 40, [0, 4, 8])
     x = torch.randn(13, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(one(x), other(x))

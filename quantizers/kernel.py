@@ -1,9 +1,10 @@
-"""A whole low-bit Linear in one call of `vnni.c`, on processors with AVX512-VNNI.
+"""A whole low-bit Linear in one compiled call: `vnni.c` on processors with AVX512-VNNI, `avx2.c` on those with AVX2.
 
 What the steps of `native` and torch's integer product do in a handful of calls, and with more than one thread. All bits
 of the result are those of backend `cpu`. Speed over the better of torch's float32 Linear and one packed for oneDNN,
 1024 inputs and 4096 outputs, on two cores of an AMD EPYC of family 25 (take differences below 10 % as noise):
 
+    vnni.c
     rows    one thread: 8 bits  4 bits  mixed    two threads: 8 bits  4 bits  mixed
        1                   2.4     3.1    2.8                    2.6     3.7    3.5
       16                   2.5     3.2    3.4                    2.4     3.5    3.7
@@ -24,29 +25,34 @@ from quantizers.compiling import NoCompiler, load, processor_features
 from quantizers.grids import CODE_BITS
 from quantizers.integer import ACTIVATION_LIMITS
 
-_SOURCE = Path(__file__).with_name("vnni.c")
+KERNELS = {"avx512_vnni": "vnni.c", "avx2": "avx2.c"}
+"""What the system calls the instructions -> the source that uses them, the best first."""
 _SIGNATURES = {"linear": "pppiiip"}
-FEATURE = "avx512_vnni"
-"""What the system calls the instructions."""
 MOST_INPUTS = 1 << 16
 """Beyond this many inputs an int32 could overflow."""
 
 
 class _Layer(ctypes.Structure):
-    """`Layer` of `vnni.c`."""
+    """`Layer` of `layer.h`."""
 
     _fields_ = [("codes", ctypes.c_void_p * 4), ("rows", ctypes.c_int64 * 4),
                 *((name, ctypes.c_void_p) for name in ("scale", "zero", "positions", "bias")),
                 *((name, ctypes.c_int64) for name in ("inputs", "outputs", "groups"))]
 
 
+def available() -> list[str]:
+    """The sources that this processor has the instructions for, the best first."""
+    features = processor_features().split()
+    return [source for feature, source in KERNELS.items() if feature in features]
+
+
 @cache
 def why_unavailable() -> str | None:
-    """None if this machine runs it, else the reason."""
-    if FEATURE not in processor_features().split():
-        return f"the processor does not have {FEATURE}"
+    """None if this machine runs one of them, else the reason."""
+    if not available():
+        return f"the processor has none of {', '.join(KERNELS)}"
     try:
-        _library()
+        library()
     except NoCompiler as error:
         return str(error)
     return None
@@ -78,7 +84,7 @@ class Call:
             *(_pointer(buffers[name]) for name in ("scale", "zero", "positions", "bias")),
             inputs, outputs, buffers["scale"].shape[1])
         self._address = ctypes.addressof(self._layer)
-        self._function = _library().linear
+        self._function = library().linear
 
     def made_of(self, buffers: Mapping[str, torch.Tensor | None]) -> bool:
         """Whether these are the very tensors that it holds."""
@@ -104,5 +110,6 @@ def _pointer(tensor: torch.Tensor | None) -> int | None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    return load(_SOURCE, _SIGNATURES, openmp=True)
+def library(source: str | None = None) -> ctypes.CDLL:
+    """What is made of a source, the best for this processor if None. Raises NoCompiler."""
+    return load(Path(__file__).with_name(source or available()[0]), _SIGNATURES, openmp=True)
