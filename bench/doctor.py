@@ -29,6 +29,7 @@ from bench.spec import canonical
 from bench.timing.probe import devices, open_probe
 from bench.variants import package_root
 from envs.types import EnvironmentError_, PreflightError
+from quantizers import kernel, native
 
 CACHE = Path(".qvla-bench/doctor.json")
 """What passed, below the working directory."""
@@ -74,7 +75,7 @@ def examine(suites: tuple[str, ...], assets: str | None, any_mujoco: bool, runs_
     """Every check of `suites`, on the assets `assets` or each suite's first; what passes is remembered."""
     versions = {"python": platform.python_version(), **packages()}
     checks = [Check("versions", "ok", ", ".join(f"{name} {found}" for name, found in versions.items())),
-              _disk(Path(runs_dir))]
+              _disk(Path(runs_dir)), _arithmetic()]
     for suite in suites:
         checks += _suite(suite, assets or suite_entry(suite).assets[0], any_mujoco)
     for device in devices():
@@ -123,6 +124,17 @@ def _world(suite: str, assets: str) -> list[Check]:
         last = (child.stderr.strip().splitlines() or ["without a word"])[-1]
         return [Check(name, "FAILED", f"the process ended with code {child.returncode}: {last}", other)]
     return [Check(**check) for check in json.loads(lines[-1])]
+
+
+def _arithmetic() -> Check:
+    """How low-bit layers are multiplied on the CPU; nothing depends on it but their speed."""
+    name, steps = "integer kernels", kernel.why_unavailable()
+    if steps is None:
+        return Check(name, "ok", f"{kernel.available()[0]}: a low-bit layer is one compiled call")
+    tensors = native.why_unavailable()
+    if tensors is None:
+        return Check(name, "absent", f"{steps}; a low-bit layer is computed in compiled steps, slower")
+    return Check(name, "absent", f"{tensors}; a low-bit layer is computed by tensor operations, slower")
 
 
 def _disk(folder: Path) -> Check:

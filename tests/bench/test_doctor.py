@@ -45,6 +45,17 @@ def test_the_doctor_looks_at_everything_and_is_content(capsys, tmp_path, cache):
     assert remembered["suite"] == "toy"
 
 
+@pytest.mark.parametrize(("call", "steps", "state", "said"), [
+    (None, None, "ok", "one compiled call"), ("no avx2", None, "absent", "no avx2; a low-bit layer is computed in"),
+    ("no gcc", "no gcc", "absent", "no gcc; a low-bit layer is computed by tensor operations")])
+def test_the_doctor_says_how_layers_are_multiplied(worlds, tmp_path, monkeypatch, call, steps, state, said):
+    monkeypatch.setattr(doctor.kernel, "why_unavailable", lambda: call)
+    monkeypatch.setattr(doctor.kernel, "available", lambda: ["avx2.c"])
+    monkeypatch.setattr(doctor.native, "why_unavailable", lambda: steps)
+    (check,) = (check for check in doctor.examine(("toy",), None, False, str(tmp_path)) if "kernels" in check.name)
+    assert check.state == state and said in check.detail
+
+
 def test_a_run_checks_the_world_once_for_the_same_circumstances(worlds, tmp_path, monkeypatch):
     assert healthy(tmp_path) == healthy(tmp_path)
     assert worlds == ["toy"]
