@@ -29,7 +29,6 @@ from bench.spec import canonical
 from bench.timing.probe import devices, open_probe
 from bench.variants import package_root
 from envs.types import EnvironmentError_, PreflightError
-from quantizers import kernel, native
 
 CACHE = Path(".qvla-bench/doctor.json")
 """What passed, below the working directory."""
@@ -128,6 +127,8 @@ def _world(suite: str, assets: str) -> list[Check]:
 
 def _arithmetic() -> Check:
     """How low-bit layers are multiplied on the CPU; nothing depends on it but their speed."""
+    from quantizers import kernel, native  # torch is slow to import
+
     name, steps = "integer kernels", kernel.why_unavailable()
     if steps is None:
         return Check(name, "ok", f"{kernel.available()[0]}: a low-bit layer is one compiled call")

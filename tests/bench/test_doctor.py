@@ -8,6 +8,7 @@ from bench import doctor, selftest
 from bench.checks import Check
 from bench.cli import main
 from envs.types import AssetsError, PreflightError
+from quantizers import kernel, native
 
 SCRIPTED = ["bench", "--suite", "toy", "--policy", "toy-scripted", "--threads", "1", "--quiet", "--no-video",
             "--trials", "1", "--tasks", "0"]
@@ -49,9 +50,9 @@ def test_the_doctor_looks_at_everything_and_is_content(capsys, tmp_path, cache):
     (None, None, "ok", "one compiled call"), ("no avx2", None, "absent", "no avx2; a low-bit layer is computed in"),
     ("no gcc", "no gcc", "absent", "no gcc; a low-bit layer is computed by tensor operations")])
 def test_the_doctor_says_how_layers_are_multiplied(worlds, tmp_path, monkeypatch, call, steps, state, said):
-    monkeypatch.setattr(doctor.kernel, "why_unavailable", lambda: call)
-    monkeypatch.setattr(doctor.kernel, "available", lambda: ["avx2.c"])
-    monkeypatch.setattr(doctor.native, "why_unavailable", lambda: steps)
+    monkeypatch.setattr(kernel, "why_unavailable", lambda: call)
+    monkeypatch.setattr(kernel, "available", lambda: ["avx2.c"])
+    monkeypatch.setattr(native, "why_unavailable", lambda: steps)
     (check,) = (check for check in doctor.examine(("toy",), None, False, str(tmp_path)) if "kernels" in check.name)
     assert check.state == state and said in check.detail
 
