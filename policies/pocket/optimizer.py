@@ -13,6 +13,8 @@ from concurrent.futures import Executor
 import torch
 from torch import nn
 
+from policies.pocket.muon import Muon
+
 NARROWEST = 16
 """A matrix with fewer rows or columns is no map between hidden states: proprioception in, actions out.
 Nor is one with a row for each id of the vocabulary."""
@@ -30,7 +32,7 @@ class Optimizers:
         chosen = {id(p) for p in inner}
         rest = [p for p in trained if id(p) not in chosen]
         adamw = torch.optim.AdamW(rest, lr, (0.9, 0.95), weight_decay=weight_decay, fused=True)
-        muon = [torch.optim.Muon([matrix], lr, weight_decay, adjust_lr_fn="match_rms_adamw") for matrix in inner]
+        muon = [Muon([matrix], lr, weight_decay) for matrix in inner]
         self.parts: list[torch.optim.Optimizer] = [adamw, *muon]
 
     def step(self, lr: float, threads: Executor) -> None:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from policies.pocket.frames import Frames
 from policies.pocket.model import Backbone
+from policies.pocket.precision import autocast
 
 EMBEDDING = "language.embed_tokens.weight"
 SHARED = ("vision.", "projector.", "state_projector.", "language.", "slots", "state_mean", "state_scale")
@@ -70,7 +71,7 @@ def _write_context(module: Backbone, frames: Frames, device: torch.device, path:
                    batch: int) -> None:
     def states(rows: torch.Tensor) -> np.ndarray:
         inputs = {name: tensor.to(device) for name, tensor in frames.batch(rows).inputs().items()}
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), autocast(device):
             return module.context(**inputs).half().cpu().numpy()
 
     beginning, *others = torch.arange(len(frames)).split(batch)

@@ -26,6 +26,7 @@ from policies.pocket.frames import Batch, Frames, augment
 from policies.pocket.losses import LOSSES, answers
 from policies.pocket.model import CHUNK, PocketConfig
 from policies.pocket.optimizer import Optimizers
+from policies.pocket.precision import autocast
 from policies.pocket.start import SHARED, known_context, start_from_
 from policies.pocket.team import Team
 
@@ -180,7 +181,7 @@ class Trainer:
         module, auxiliary = modules
         inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
         context = None if context is None else context.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             head, slots = LOSSES[self.recipe.head](module, inputs, batch.chunks.to(self.device), generator, context)
             named = auxiliary(slots.flatten(1)).float()
         return head, nn.functional.smooth_l1_loss(named, batch.focus.to(self.device), beta=0.1)
@@ -195,7 +196,7 @@ class Trainer:
             inputs = {name: tensor.to(self.device) for name, tensor in batch.inputs().items()}
             with torch.no_grad():
                 loss, _ = self._losses((self.average, self.auxiliary), batch, None, generator)
-                with torch.autocast(self.device.type, torch.bfloat16):
+                with autocast(self.device):
                     answer = answers(self.recipe.head, self.average, inputs, generator).float().cpu()
             moved = (answer - batch.chunks)[..., :3].abs().mean().item()
             wrong = ((answer[..., -1] > 0) != (batch.chunks[..., -1] > 0)).float().mean().item()
