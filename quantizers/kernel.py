@@ -16,8 +16,8 @@ of the result are those of backend `cpu`. Speed over the better of torch's float
       50                   1.3     2.1    2.1
      256                   1.2     2.1    2.1
 
-Without AVX512-VNNI codes of 8 bits need products of int16, of which AVX2 has twice as many at once as of float32; codes of
-at most 4 bits have four times as many.
+Without AVX512-VNNI codes of 8 bits need products of int16, of which AVX2 has twice as many at once as of float32; codes
+of at most 4 bits have four times as many.
 """
 
 from __future__ import annotations
