@@ -55,7 +55,7 @@ static void quantize_tile(const Layer *layer, const Work *work, const float *x, 
     }
     for (int64_t q = 0; q < work->quads; q++) {
       memcpy(fours + q * count + t, codes + 4 * q, 4);
-      for (int64_t half = 0; half < 2; half++) {
+      for (int64_t half = 0; half < 2 && layer->rows[EIGHT_BITS]; half++) {
         int16_t two[2] = {codes[4 * q + 2 * half], codes[4 * q + 2 * half + 1]};
         memcpy(twos + (2 * q + half) * count + t, two, 4);
       }
@@ -113,7 +113,6 @@ static void load_panel(const Layer *layer, const Work *work, Panel *panel, int8_
     rows[r] = find_row(layer, p);
     panel->wide |= rows[r].kind == EIGHT_BITS;
     unpack(rows[r], I, codes + r * width);
-    memset(codes + r * width + I, 0, width - I);
     for (int64_t g = 0; g < G; g++) {
       panel->scale[g * PANEL + r] = layer->scale[p * G + g];
       panel->offset[g * PANEL + r] = layer->zero ? layer->zero[p * G + g] : 0;

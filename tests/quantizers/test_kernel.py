@@ -19,7 +19,6 @@ from quantizers.linear import QuantLinear
 pytestmark = pytest.mark.skipif(kernel.why_unavailable() is not None, reason=str(kernel.why_unavailable()))
 
 
-
 @pytest.fixture(scope="module", autouse=True, params=kernel.available())
 def source(request):
     """Every kernel that this processor can run, also those that it would not choose."""
